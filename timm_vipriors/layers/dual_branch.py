@@ -1,0 +1,135 @@
+"""Dual branch: two residual units share a shortcut and, in training, the batch.
+
+VIPF Eq. 2: `X + λ F(X, W1) + (1 − λ) F(X, W2)`, with λ ∈ {0, 1} drawn at random in training and λ = 0.5 in inference.
+
+The paper does not say what one draw of λ covers. Here it covers one sample in one block, and the draws are balanced:
+half of the batch goes through each unit. A training step so costs the arithmetic of one unit, both units get a
+gradient in every step, and all shapes follow from the batch size alone.
+"""
+
+import warnings
+
+import torch
+from timm.layers import register_notrace_module
+from torch import nn
+
+from .residual_unit import fold_shortcut
+
+
+class _Reorder(torch.autograd.Function):
+    """`x[order]` for a permutation: its gradient is another reordering, where indexing would accumulate."""
+
+    @staticmethod
+    def forward(x: torch.Tensor, order: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
+        return x[order]
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.save_for_backward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx, grad):
+        order, inverse = ctx.saved_tensors
+        return _Reorder.apply(grad, inverse, order), None, None
+
+
+def _reorder(x: torch.Tensor, order: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
+    if torch.jit.is_scripting():  # TorchScript knows no autograd functions
+        return x[order]
+    else:
+        return _Reorder.apply(x, order, inverse)
+
+
+@register_notrace_module  # the routing depends on the batch size, which symbolic tracing does not know
+class DualBranch(nn.Module):
+    """Shortcut plus two residual units (VIPF Eq. 2), the last activation left to the caller.
+
+    In training a random half of the batch goes through `unit1` and the rest through `unit2`. With an odd batch one
+    sample goes through both and a coin says whose result counts; shapes stay static. A batch of fewer than four would
+    leave one sample to a unit, too few for a BatchNorm on pooled features, so there both units see the whole batch and
+    λ picks for each sample. In inference it is the mean of both.
+
+    Args:
+        unit1: The residual unit F(·, W1), mapping (B, C, H, W) to (B, C', H', W').
+        unit2: The residual unit F(·, W2), of the same shape; its weights should be drawn independently.
+        shortcut: Maps the input to the shape of the units' outputs. None is the identity.
+        drop_path: Stochastic depth over the residual sum (timm's `DropPath`). None leaves it out.
+
+    Shape:
+        Input (B, C, H, W), output (B, C', H', W').
+    """
+
+    def __init__(
+        self,
+        unit1: nn.Module,
+        unit2: nn.Module,
+        shortcut: nn.Module | None = None,
+        drop_path: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.unit1 = unit1
+        self.unit2 = unit2
+        self.shortcut = shortcut if shortcut is not None else nn.Identity()
+        self.drop_path = drop_path if drop_path is not None else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            residual = 0.5 * (self.unit1(x) + self.unit2(x))
+        elif x.shape[0] < 4:
+            residual = self._forward_masked(x)
+        else:
+            residual = self._forward_routed(x)
+        return self.shortcut(x) + self.drop_path(residual)
+
+    def _forward_routed(self, x: torch.Tensor) -> torch.Tensor:
+        """Each unit computes its half of the batch only."""
+        batch_size = x.shape[0]
+        half = batch_size // 2
+        order = torch.rand(batch_size, device=x.device).argsort()
+        inverse = order.argsort()
+        x = _reorder(x, order, inverse)
+        if batch_size % 2:  # the one in the middle goes through both units
+            y1, y2 = self.unit1(x[: half + 1]), self.unit2(x[half:])
+            odd = torch.where(torch.rand(1, device=x.device) < 0.5, y1[half:], y2[:1])
+            y = torch.cat([y1[:half], odd, y2[1:]])
+        else:
+            x1, x2 = x.chunk(2)
+            y = torch.cat([self.unit1(x1), self.unit2(x2)])
+        return _reorder(y, inverse, order)
+
+    def _forward_masked(self, x: torch.Tensor) -> torch.Tensor:
+        """Both units compute the whole batch, a balanced λ picks for each sample."""
+        batch_size = x.shape[0]
+        rank = torch.rand(batch_size, device=x.device).argsort()
+        coin = torch.randint(2, (1,), device=x.device)  # the side of an odd one out
+        first = (2 * rank + coin < batch_size).view(batch_size, 1, 1, 1)
+        return torch.where(first, self.unit1(x), self.unit2(x))
+
+    def fuse(self) -> nn.Module:
+        """Make one unit of the two, for inference; `timm.utils.reparameterize_model` calls this.
+
+        Returns:
+            A module with the output of this one in eval mode, made from copies of its weights. Units that cannot be
+            merged (see `ResidualUnit.merge`) leave it as it is, with a warning.
+        """
+        merge = getattr(self.unit1, 'merge', None)
+        try:
+            if merge is None:
+                raise ValueError(f'{type(self.unit1).__name__} has no merge()')
+            unit = merge(self.unit2)
+        except ValueError as e:
+            warnings.warn(f'DualBranch is left unfused: {e}.', stacklevel=2)
+            return self
+        return FusedBranch(unit, fold_shortcut(self.shortcut))
+
+
+class FusedBranch(nn.Module):
+    """Shortcut plus one merged unit: what `DualBranch.fuse` returns."""
+
+    def __init__(self, unit: nn.Module, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.unit = unit
+        self.shortcut = shortcut
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.shortcut(x) + self.unit(x)

@@ -1,0 +1,5 @@
+"""Models, registered with timm on import."""
+
+from . import dsk_resnext as dsk_resnext
+
+__all__ = ['dsk_resnext']

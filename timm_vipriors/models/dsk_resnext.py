@@ -1,0 +1,182 @@
+"""DSK-ResNeXt: dual-branch selective-kernel networks.
+
+VIPF: Sun et al., "A visual inductive priors framework for data-efficient image classification", ECCV 2020 workshops,
+§3.1 and Table 1. The networks are timm's ResNet with other blocks; the pieces are in `timm_vipriors.layers`.
+
+How we read the paper:
+    * λ of Eq. 2 is drawn for each sample, balanced over the batch (see `DualBranch`).
+    * Every place after the stem convolution that halves the resolution is blurred: the stem's pooling, the strided
+      (selective-kernel) convolutions, and the strided shortcuts, which timm's `aa_layer` leaves out.
+    * The selective kernel is that of timm's `skresnext50_32x4d`.
+"""
+
+from typing import Any
+
+import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.layers import BlurPool2d
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models.resnet import ResNet
+from torch import nn
+
+from ..layers import DualBranch, ResidualUnit, blur_shortcut
+from ..layers.residual_unit import check_attention_batch
+
+__all__ = ['DualBottleneck', 'SKBottleneck']  # register_model adds the entry points
+
+
+class SKBottleneck(ResidualUnit):
+    """Residual block of one unit, its strided shortcut blurred too. Its keys are those of timm's SK bottleneck.
+
+    Takes the arguments that timm's ResNet gives its blocks; those of the unit are `ResidualUnit`'s.
+    """
+
+    def __init__(
+        self,
+        inplanes: int,
+        planes: int,
+        stride: int = 1,
+        downsample: nn.Sequential | None = None,
+        drop_path: nn.Module | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(inplanes, planes, stride, **kwargs)
+        self.downsample = _shortcut(downsample, kwargs)
+        self.drop_path = drop_path if drop_path is not None else nn.Identity()
+        self.act = kwargs.get('act_layer', nn.ReLU)(inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        check_attention_batch(x, self.training)
+        residual = self.conv3(self.conv2(self.conv1(x)))
+        return self.act(self.drop_path(residual) + self.downsample(x))
+
+
+class DualBottleneck(nn.Module):
+    """Residual block of two units and one shortcut (VIPF Eq. 2 and Fig. 2).
+
+    Takes the arguments that timm's ResNet gives its blocks; those of the units are `ResidualUnit`'s.
+    """
+
+    expansion = ResidualUnit.expansion
+
+    def __init__(
+        self,
+        inplanes: int,
+        planes: int,
+        stride: int = 1,
+        downsample: nn.Sequential | None = None,
+        drop_path: nn.Module | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()
+        unit1, unit2 = (ResidualUnit(inplanes, planes, stride, **kwargs) for _ in range(2))
+        self.dual = DualBranch(unit1, unit2, shortcut=_shortcut(downsample, kwargs), drop_path=drop_path)
+        self.act = kwargs.get('act_layer', nn.ReLU)(inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.act(self.dual(x))
+
+
+def _shortcut(downsample: nn.Sequential | None, kwargs: dict[str, Any]) -> nn.Module:
+    """The block's shortcut, anti-aliased as its units are."""
+    if downsample is None:
+        return nn.Identity()
+    if kwargs.get('aa_layer') is None:
+        return downsample
+    return blur_shortcut(downsample, kwargs['aa_layer'], device=kwargs.get('device'), dtype=kwargs.get('dtype'))
+
+
+def _create_dsk_resnext(variant: str, pretrained: bool = False, **kwargs: Any) -> ResNet:
+    return build_model_with_cfg(ResNet, variant, pretrained, **kwargs)
+
+
+def _cfg(url: str = '', **kwargs: Any) -> dict[str, Any]:
+    return {
+        'url': url,
+        'num_classes': 1000,
+        'input_size': (3, 224, 224),
+        'pool_size': (7, 7),
+        'crop_pct': 0.875,
+        'interpolation': 'bicubic',
+        'mean': IMAGENET_DEFAULT_MEAN,
+        'std': IMAGENET_DEFAULT_STD,
+        'first_conv': 'conv1',
+        'classifier': 'fc',
+        'license': 'apache-2.0',
+        **kwargs,
+    }
+
+
+default_cfgs = generate_default_cfgs(
+    {
+        'd_resnext50_32x4d.untrained': _cfg(),
+        'sk_resnext50_32x4d_noaa.untrained': _cfg(),
+        'sk_resnext50_32x4d.untrained': _cfg(),
+        'dsk_resnext26_32x4d.untrained': _cfg(),
+        'dsk_resnext50_32x4d.untrained': _cfg(),
+        'dsk_resnext101_32x4d.untrained': _cfg(),
+        'test_dsk_resnext.untrained': _cfg(input_size=(3, 160, 160), pool_size=(5, 5)),
+    }
+)
+
+_SK_KWARGS = dict(rd_ratio=1 / 16, rd_divisor=32, split_input=False)
+_SK_ARGS = dict(cardinality=32, base_width=4, block_args=dict(sk_kwargs=_SK_KWARGS), zero_init_last=False)
+_DSK_ARGS = dict(block=DualBottleneck, aa_layer=BlurPool2d, **_SK_ARGS)
+
+
+@register_model
+def d_resnext50_32x4d(pretrained: bool = False, **kwargs: Any) -> ResNet:
+    """D-ResNeXt50_32x4d of VIPF Table 1: two plain ResNeXt units in every block."""
+    model_args = dict(block=DualBottleneck, layers=(3, 4, 6, 3), cardinality=32, base_width=4)
+    return _create_dsk_resnext('d_resnext50_32x4d', pretrained, **dict(model_args, **kwargs))
+
+
+@register_model
+def sk_resnext50_32x4d_noaa(pretrained: bool = False, **kwargs: Any) -> ResNet:
+    """SK-ResNeXt50_32x4d of VIPF Table 1 without anti-aliasing: the network and keys of timm's skresnext50_32x4d."""
+    model_args = dict(block=SKBottleneck, layers=(3, 4, 6, 3), **_SK_ARGS)
+    return _create_dsk_resnext('sk_resnext50_32x4d_noaa', pretrained, **dict(model_args, **kwargs))
+
+
+@register_model
+def sk_resnext50_32x4d(pretrained: bool = False, **kwargs: Any) -> ResNet:
+    """SK-ResNeXt50_32x4d of VIPF Table 1: selective kernels, anti-aliased."""
+    model_args = dict(block=SKBottleneck, layers=(3, 4, 6, 3), aa_layer=BlurPool2d, **_SK_ARGS)
+    return _create_dsk_resnext('sk_resnext50_32x4d', pretrained, **dict(model_args, **kwargs))
+
+
+@register_model
+def dsk_resnext26_32x4d(pretrained: bool = False, **kwargs: Any) -> ResNet:
+    """A DSK-ResNeXt of 26 layers, not in the paper: for small data on small machines."""
+    model_args = dict(layers=(2, 2, 2, 2), **_DSK_ARGS)
+    return _create_dsk_resnext('dsk_resnext26_32x4d', pretrained, **dict(model_args, **kwargs))
+
+
+@register_model
+def dsk_resnext50_32x4d(pretrained: bool = False, **kwargs: Any) -> ResNet:
+    """DSK-ResNeXt50_32x4d of VIPF Tables 1 and 3: two selective-kernel units in every block, anti-aliased."""
+    model_args = dict(layers=(3, 4, 6, 3), **_DSK_ARGS)
+    return _create_dsk_resnext('dsk_resnext50_32x4d', pretrained, **dict(model_args, **kwargs))
+
+
+@register_model
+def dsk_resnext101_32x4d(pretrained: bool = False, **kwargs: Any) -> ResNet:
+    """DSK-ResNeXt101_32x4d of VIPF Table 3."""
+    model_args = dict(layers=(3, 4, 23, 3), **_DSK_ARGS)
+    return _create_dsk_resnext('dsk_resnext101_32x4d', pretrained, **dict(model_args, **kwargs))
+
+
+@register_model
+def test_dsk_resnext(pretrained: bool = False, **kwargs: Any) -> ResNet:
+    """A tiny DSK-ResNeXt for tests, after timm's `test_*` models."""
+    model_args = dict(
+        block=DualBottleneck,
+        layers=(1, 1, 1, 1),
+        channels=(32, 48, 64, 96),
+        cardinality=8,
+        base_width=8,
+        aa_layer=BlurPool2d,
+        block_args=dict(sk_kwargs=dict(rd_ratio=1 / 8, rd_divisor=8, split_input=False)),
+        zero_init_last=False,
+    )
+    return _create_dsk_resnext('test_dsk_resnext', pretrained, **dict(model_args, **kwargs))

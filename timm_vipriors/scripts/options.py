@@ -1,0 +1,144 @@
+"""The flags of the bundled scripts: a selection of those of timm's train.py and validate.py, with their meanings."""
+
+import argparse
+from typing import Any, NoReturn
+
+from timm.utils import ParseKwargs
+
+SCRIPTS_HINT = (
+    "If timm's own script has it, get timm's scripts and point TIMM_SCRIPTS at them: "
+    'git clone https://github.com/huggingface/pytorch-image-models && '
+    'export TIMM_SCRIPTS="$PWD/pytorch-image-models"'
+)
+
+
+class ScriptParser(argparse.ArgumentParser):
+    """An argument parser that says where the flags are that it does not know."""
+
+    def error(self, message: str) -> NoReturn:
+        if message.startswith('unrecognized arguments'):
+            message += f' (the bundled script has no such flag). {SCRIPTS_HINT}'
+        super().error(message)
+
+
+def flag(group: Any, *names: str, **kwargs: Any) -> None:
+    """Add a flag; a type without a metavar shows as its name, and a default that says something is told."""
+    if kwargs.get('action') is None and 'metavar' not in kwargs and 'type' in kwargs:
+        kwargs['metavar'] = {int: 'N', float: 'X', str: 'NAME'}.get(kwargs['type'])
+    if kwargs.get('default') not in (None, '', False):
+        kwargs['help'] += ' (default: %(default)s)'
+    group.add_argument(*names, **kwargs)
+
+
+def add_data_options(parser: argparse.ArgumentParser, batch_size: int) -> None:
+    """Flags of the data set, its images and its loader."""
+    parser.add_argument('data', nargs='?', metavar='DIR', help='root of the data set')
+    group = parser.add_argument_group('data')
+    flag(group, '--data-dir', metavar='DIR', help='root of the data set, the other way to give it')
+    flag(group, '--dataset', default='', help="a data set of timm's readers, TYPE/NAME; a folder of images if empty")
+    flag(group, '--class-map', default='', metavar='FILE', help='maps class names to indices')
+    flag(group, '--img-size', type=int, help="width and height of the network's input; the model's own if not given")
+    flag(group, '--in-chans', type=int, help="channels of the network's input: 3 if not given")
+    flag(group, '--input-size', nargs=3, type=int, metavar='N', help='channels, height and width at once')
+    flag(group, '--crop-pct', type=float, help='part of the image that is evaluated')
+    flag(group, '--mean', type=float, nargs='+', metavar='X', help='mean of the pixels, by channel')
+    flag(group, '--std', type=float, nargs='+', metavar='X', help='standard deviation of the pixels, by channel')
+    flag(group, '--interpolation', type=str, default='', help='how images are resized')
+    flag(group, '-b', '--batch-size', type=int, default=batch_size, help='images in a batch, on each device')
+    flag(group, '-j', '--workers', type=int, default=4, help='processes that load images')
+    flag(group, '--pin-mem', action='store_true', help='pin the memory of the loaded images')
+    flag(group, '--no-prefetcher', action='store_true', help='normalise in the workers, not on the device')
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Flags of the model and of where and how it computes."""
+    group = parser.add_argument_group('model')
+    flag(group, '--model', '-m', type=str, default='resnet50', help='the model')
+    flag(group, '--pretrained', action='store_true', help='start from the published weights')
+    flag(group, '--num-classes', type=int, help='classes; as many as the folder has if not given')
+    flag(group, '--gp', type=str, metavar='POOL', help='global pooling: avg, max, avgmax, catavgmax')
+    flag(group, '--model-kwargs', nargs='*', default={}, action=ParseKwargs, metavar='K=V', help='more for the model')
+    group = parser.add_argument_group('device')
+    flag(group, '--device', type=str, default='cuda', help='where to compute')
+    flag(group, '--amp', action='store_true', help='automatic mixed precision')
+    flag(group, '--amp-dtype', type=str, default='float16', choices=('float16', 'bfloat16'), help='its low precision')
+    flag(group, '--channels-last', action='store_true', help='channels-last memory layout')
+    flag(group, '--torchcompile', nargs='?', const='inductor', metavar='BACKEND', help='torch.compile')
+    flag(group, '--seed', type=int, default=42, help='random seed')
+
+
+def add_training_options(parser: argparse.ArgumentParser) -> None:
+    """Flags that only training has."""
+    group = parser.add_argument_group('splits and checkpoints')
+    flag(group, '--train-split', type=str, default='train', help='split to train on')
+    flag(group, '--val-split', type=str, default='validation', help="split to evaluate; '' for none")
+    flag(group, '--initial-checkpoint', default='', metavar='FILE', help='weights to start from')
+    flag(group, '--resume', default='', metavar='FILE', help='checkpoint to go on from: weights, optimizer, epoch')
+    flag(group, '--no-resume-opt', action='store_true', help='resume without the optimizer')
+    flag(group, '--output', default='', metavar='DIR', help='where runs are kept: ./output/train if not given')
+    flag(group, '--experiment', default='', type=str, help="name of the run's folder: time, model, size if not given")
+    flag(group, '--checkpoint-hist', type=int, default=10, help='checkpoints to keep')
+    flag(group, '--eval-metric', type=str, default='top1', help='which figure decides what is best')
+    flag(group, '--log-interval', type=int, default=50, help='updates between two lines of the log')
+    flag(group, '-vb', '--validation-batch-size', type=int, help='images in a batch of the evaluation')
+
+    group = parser.add_argument_group('optimizer')
+    flag(group, '--opt', type=str, default='sgd', help="one of timm's optimizers")
+    flag(group, '--opt-eps', type=float, help='its epsilon')
+    flag(group, '--opt-betas', type=float, nargs='+', metavar='X', help='its betas')
+    flag(group, '--opt-kwargs', nargs='*', default={}, action=ParseKwargs, metavar='K=V', help='more for it')
+    flag(group, '--momentum', type=float, default=0.9, help='momentum')
+    flag(group, '--weight-decay', type=float, default=2e-5, help='weight decay')
+    flag(group, '--layer-decay', type=float, help='learning rate of a layer by that of the next')
+    flag(group, '--clip-grad', type=float, help='largest gradient; none if not given')
+    flag(group, '--clip-mode', type=str, default='norm', help='what is clipped: norm, value, agc')
+    flag(group, '--grad-accum-steps', type=int, default=1, help='batches of an update')
+    flag(group, '--grad-checkpointing', action='store_true', help='compute activations twice to save memory')
+
+    group = parser.add_argument_group('learning rate')
+    flag(group, '--lr', type=float, help='learning rate; from --lr-base if not given')
+    flag(group, '--lr-base', type=float, default=0.1, help='learning rate for a batch of --lr-base-size in all')
+    flag(group, '--lr-base-size', type=int, default=256, help='the batch that --lr-base is for')
+    flag(group, '--lr-base-scale', type=str, default='', help='linear or sqrt; by the optimizer if not given')
+    flag(group, '--sched', type=str, default='cosine', help="one of timm's schedules")
+    flag(group, '--sched-on-updates', action='store_true', help='step the schedule by updates, not by epochs')
+    flag(group, '--epochs', type=int, default=300, help='epochs')
+    flag(group, '--start-epoch', type=int, help='epoch to start at; that of the checkpoint if not given')
+    flag(group, '--warmup-epochs', type=int, default=5, help='epochs of warm-up')
+    flag(group, '--warmup-lr', type=float, default=1e-5, help='learning rate it starts from')
+    flag(group, '--warmup-prefix', action='store_true', help='the warm-up comes before the epochs')
+    flag(group, '--cooldown-epochs', type=int, default=0, help='epochs at the end at the lowest rate')
+    flag(group, '--min-lr', type=float, default=0.0, help='lowest learning rate')
+    flag(group, '--decay-epochs', type=float, default=90, help='epochs between two steps down')
+    flag(group, '--decay-milestones', type=int, nargs='+', default=[90, 180, 270], metavar='N', help='epochs of steps')
+    flag(group, '--decay-rate', '--dr', type=float, default=0.1, help='factor of a step')
+
+    group = parser.add_argument_group('augmentation and regularisation')
+    flag(group, '--no-aug', action='store_true', help='no augmentation at all')
+    flag(group, '--scale', type=float, nargs='+', default=[0.08, 1.0], metavar='X', help='area of the random crop')
+    flag(group, '--ratio', type=float, nargs='+', default=[3 / 4, 4 / 3], metavar='X', help='its width by height')
+    flag(group, '--hflip', type=float, default=0.5, help='probability of a horizontal flip')
+    flag(group, '--vflip', type=float, default=0.0, help='probability of a vertical flip')
+    flag(group, '--color-jitter', type=float, default=0.4, help='strength of the colour jitter')
+    flag(group, '--aa', type=str, metavar='POLICY', help='AutoAugment, RandAugment or AugMix, as timm writes them')
+    flag(group, '--reprob', type=float, default=0.0, help='probability of random erasing')
+    flag(group, '--remode', type=str, default='pixel', help='what erases: pixel, rand, const')
+    flag(group, '--recount', type=int, default=1, help='how often it erases')
+    flag(group, '--mixup', type=float, default=0.0, help='alpha of mixup; 0 for none')
+    flag(group, '--cutmix', type=float, default=0.0, help='alpha of CutMix; 0 for none')
+    flag(group, '--mixup-prob', type=float, default=1.0, help='probability of either in a batch')
+    flag(group, '--mixup-switch-prob', type=float, default=0.5, help='probability of CutMix where both are on')
+    flag(group, '--mixup-mode', type=str, default='batch', help='what is mixed alike: batch, pair, elem')
+    flag(group, '--mixup-off-epoch', type=int, default=0, help='epoch from which both are off; 0 for never')
+    flag(group, '--smoothing', type=float, default=0.1, help='label smoothing')
+    flag(group, '--train-interpolation', type=str, default='random', help='how training images are resized')
+    flag(group, '--drop', type=float, default=0.0, help='dropout before the classifier')
+    flag(group, '--drop-path', type=float, help='stochastic depth')
+    flag(group, '--drop-block', type=float, help='drop-block')
+
+    group = parser.add_argument_group('distributed training and averaging')
+    flag(group, '--sync-bn', action='store_true', help='BatchNorm over all devices')
+    flag(group, '--dist-bn', type=str, default='reduce', help="its statistics after an epoch: broadcast, reduce or ''")
+    flag(group, '--model-ema', action='store_true', help='evaluate a moving average of the weights too')
+    flag(group, '--model-ema-decay', type=float, default=0.9998, help='its decay')
+    flag(group, '--model-ema-warmup', action='store_true', help='let the decay warm up')

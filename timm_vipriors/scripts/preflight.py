@@ -1,0 +1,167 @@
+"""Looks at the arguments, the data and the checkpoints before a script starts, so that a mistake costs a second."""
+
+import argparse
+import difflib
+import logging
+import os
+from pathlib import Path
+
+import timm
+import torch
+from timm.data import create_dataset
+from timm.data.dataset_factory import _search_split
+from timm.data.readers.reader_image_folder import ReaderImageFolder
+
+from ..errors import UserError
+
+_logger = logging.getLogger('train')
+
+
+def check_before_start(name: str, args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Check what a script is about to use. Where the classes are not given, the parser gets the folder's number.
+
+    Args:
+        name: 'train' or 'validate'.
+        args: The script's arguments.
+        parser: The script's parser, which will parse them again.
+
+    Raises:
+        UserError: In one sentence, what is wrong.
+    """
+    check_model(args.model, bulk=name == 'validate')
+    if args.device.startswith('cuda') and not torch.cuda.is_available():
+        raise UserError(f'--device {args.device}: there is no CUDA device, use --device cpu')
+    for flag in ('resume', 'initial_checkpoint', 'checkpoint'):
+        path = getattr(args, flag, '')
+        if path and not os.path.exists(path):
+            raise UserError(f'--{flag.replace("_", "-")}: {path} does not exist')
+    if name == 'train':
+        check_run_folder(args)
+    root = args.data_dir or args.data
+    if not root and not args.dataset:
+        raise UserError('name the data folder: the first argument, or --data-dir')
+    if args.dataset:
+        return  # one of timm's readers, which knows its data
+    splits = {'train': args.train_split, 'validation': args.val_split} if name == 'train' else {'': args.split}
+    readers = {kind: find_images(root, split, args.class_map) for kind, split in splits.items() if split}
+    if name == 'train':
+        check_training_data(root, readers, args)
+    reader = next(iter(readers.values()))
+    if isinstance(reader, ReaderImageFolder) and not args.class_map:
+        check_classes(reader, args, parser)
+
+
+def check_model(name: str, bulk: bool = False) -> None:
+    """Raise unless timm knows the model. A validation script in bulk also takes a pattern, 'all' or a file of names."""
+    if ':' in name or timm.is_model(name):
+        return
+    if bulk and (name == 'all' or os.path.isfile(name) or timm.list_models(name)):
+        return
+    close = difflib.get_close_matches(name.split('.')[0], timm.list_models(), n=3)
+    hint = f'did you mean {", ".join(close)}?' if close else 'timm.list_models() lists what there is'
+    raise UserError(f'unknown model {name!r}: {hint}')
+
+
+def check_run_folder(args: argparse.Namespace) -> None:
+    """Raise if the run would write over another one."""
+    if not args.experiment or args.resume:
+        return
+    folder = Path(args.output or './output/train', args.experiment)
+    if (folder / 'summary.csv').exists():
+        raise UserError(
+            f'{folder} holds a run already: go on with it (--resume {folder / "last.pth.tar"}), or name another '
+            f'--experiment'
+        )
+
+
+def find_images(root: str, split: str, class_map: str) -> ReaderImageFolder:
+    """timm's reader of a split, or a UserError that says what is missing."""
+    if not os.path.exists(root):
+        raise UserError(f'the data folder {root} does not exist')
+    try:
+        return create_dataset('', root=root, split=split, class_map=class_map).reader
+    except (RuntimeError, AssertionError) as e:
+        where = _search_split(root, split)
+        raise UserError(
+            f'no images for the split {split!r} in {where}: expected a folder for each class there, with its images'
+        ) from e
+
+
+def check_training_data(root: str, readers: dict[str, ReaderImageFolder], args: argparse.Namespace) -> None:
+    """Raise if the splits are one and the same folder, or an epoch would have no batch."""
+    if os.path.isdir(root) and len(readers) == 2:
+        folders = {kind: _search_split(root, getattr(args, f'{key}_split')) for kind, key in
+                   (('train', 'train'), ('validation', 'val'))}
+        missing = [kind for kind, folder in folders.items() if folder == root]
+        if missing:
+            raise UserError(
+                f'{root} has no folder for the split {missing[0]!r}: expected {root}/train and {root}/validation, '
+                f"each with a folder for each class (--val-split '' trains without validation)"
+            )
+    world_size = int(os.environ.get('WORLD_SIZE', '1'))
+    images = len(readers['train'])
+    if images // world_size < args.batch_size:
+        devices = f' on each of {world_size} devices' if world_size > 1 else ''
+        raise UserError(
+            f'{images} training images are fewer than one batch of {args.batch_size}{devices}, and an incomplete '
+            f'batch is dropped: use --batch-size {max(images // world_size, 1)} or less'
+        )
+
+
+def check_classes(reader: ReaderImageFolder, args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Raise if --num-classes contradicts the folders; without it, make their number the default."""
+    classes = len(reader.class_to_idx)
+    if args.num_classes is None:
+        parser.set_defaults(num_classes=classes)
+    elif args.num_classes != classes:
+        raise UserError(
+            f'--num-classes {args.num_classes} contradicts the data: {reader.root} has {classes} class folders. '
+            f'Leave it out, or give a --class-map'
+        )
+
+
+def explain_checkpoint(args: argparse.Namespace, error: Exception) -> str | None:
+    """What is wrong with the checkpoint that a script failed to load, or None if that is not why it failed.
+
+    Args:
+        args: The script's arguments.
+        error: What the script raised.
+    """
+    flags = ('resume', 'initial_checkpoint', 'checkpoint')
+    path = next((p for p in (getattr(args, flag, '') for flag in flags) if p), None)
+    if path is None or not os.path.isfile(path):
+        return None
+    try:
+        checkpoint = read_checkpoint(path)
+    except Exception as e:
+        return f'{path} is not a checkpoint that can be read: {str(e).splitlines()[0]}'
+    if isinstance(error, ValueError) and 'criterion' in str(error):
+        return f'{path}: {error}'
+    if not (isinstance(error, RuntimeError) and 'loading state_dict' in str(error)):
+        return None
+    saved = checkpoint.get('args')
+    arch = checkpoint.get('arch') or getattr(saved, 'model', None) or 'another model'
+    classes = getattr(saved, 'num_classes', None) or count_classes(checkpoint)
+    expected = args.num_classes if args.num_classes is not None else 'the default number of'
+    return (
+        f'{path} is a checkpoint of {arch} with {classes or "an unknown number of"} classes and does not fit '
+        f'--model {args.model} with {expected} classes'
+    )
+
+
+def read_checkpoint(path: str) -> dict:
+    """Read a checkpoint without running code from it."""
+    if path.endswith('.safetensors'):
+        from safetensors.torch import load_file
+
+        return {'state_dict': load_file(path)}
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    return checkpoint if isinstance(checkpoint, dict) else {}
+
+
+def count_classes(checkpoint: dict) -> int | None:
+    """The classes of a state dict, by the bias of its last layer."""
+    state = checkpoint.get('state_dict', checkpoint)
+    biases = [v for k, v in state.items() if k.endswith('.bias') and getattr(v, 'ndim', 0) == 1]
+    return len(biases[-1]) if biases else None

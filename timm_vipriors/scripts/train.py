@@ -1,0 +1,355 @@
+"""The bundled training script, for those without a checkout of timm: timm's parts in the order of timm's train.py.
+
+It knows nothing of our criteria; `runner` plugs them in, here as in timm's own script. With the same flags and seed
+both give the same losses on the CPU.
+"""
+
+import argparse
+import json
+import logging
+import os
+import time
+from collections import OrderedDict
+from contextlib import nullcontext
+from datetime import datetime, timedelta
+from functools import partial
+
+import torch
+import yaml
+from timm import utils
+from timm.data import FastCollateMixup, Mixup, create_dataset, create_loader, resolve_data_config
+from timm.layers import convert_sync_batchnorm
+from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
+from timm.models import create_model, safe_model_name
+from timm.optim import create_optimizer_v2, optimizer_kwargs
+from timm.scheduler import create_scheduler_v2, scheduler_kwargs
+from timm.task import ClassificationTask, load_task_ema_checkpoint, resume_task_checkpoint
+from torch import nn
+
+from timm_vipriors.scripts.options import ScriptParser, add_data_options, add_model_options, add_training_options
+
+_logger = logging.getLogger('train')
+
+parser = ScriptParser(description="Train a model from scratch. The flags are a selection of timm's train.py.")
+parser.add_argument('-c', '--config', default='', metavar='FILE', help='YAML file of defaults for the flags below')
+add_data_options(parser, batch_size=128)
+add_model_options(parser)
+add_training_options(parser)
+
+
+def _parse_args() -> tuple[argparse.Namespace, str]:
+    args = parser.parse_args()
+    if args.config:
+        with open(args.config) as f:
+            parser.set_defaults(**yaml.safe_load(f))
+        args = parser.parse_args()
+    return args, yaml.safe_dump(vars(args), default_flow_style=False)
+
+
+def main() -> None:
+    utils.setup_default_logging()
+    args, args_text = _parse_args()
+    args.data_dir = args.data_dir or args.data
+    args.prefetcher = not args.no_prefetcher
+    device = utils.init_distributed_device(args)
+    primary = utils.is_primary(args)
+    utils.random_seed(args.seed, args.rank)
+
+    # the model
+    model = create_model(
+        args.model,
+        pretrained=args.pretrained,
+        in_chans=args.in_chans or (args.input_size[0] if args.input_size else 3),
+        num_classes=args.num_classes,
+        drop_rate=args.drop,
+        drop_path_rate=args.drop_path,
+        drop_block_rate=args.drop_block,
+        global_pool=args.gp,
+        checkpoint_path=args.initial_checkpoint,
+        **args.model_kwargs,
+    )
+    args.num_classes = args.num_classes if args.num_classes is not None else model.num_classes
+    if args.grad_checkpointing:
+        model.set_grad_checkpointing(enable=True)
+    data_config = resolve_data_config(vars(args), model=model, verbose=primary)
+    model.to(device=device)
+    if args.channels_last:
+        model.to(memory_format=torch.channels_last)
+    if args.distributed and args.sync_bn:
+        args.dist_bn = ''
+        model = convert_sync_batchnorm(model)
+    if primary:
+        _logger.info(f'{args.model}: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters on {device}')
+
+    amp_autocast, loss_scaler = nullcontext, None
+    if args.amp:
+        amp_dtype = getattr(torch, args.amp_dtype)
+        amp_autocast = partial(torch.autocast, device_type=device.type, dtype=amp_dtype)
+        if device.type == 'cuda' and amp_dtype == torch.float16:
+            loss_scaler = utils.NativeScaler(device=device.type)
+
+    # the data
+    mixup_fn, loader_train, loader_eval = create_data(args, data_config, device)
+    if not args.lr:
+        global_batch = args.batch_size * args.world_size * args.grad_accum_steps
+        scale = args.lr_base_scale or ('sqrt' if any(o in args.opt.lower() for o in ('ada', 'lamb')) else 'linear')
+        ratio = global_batch / args.lr_base_size
+        args.lr = args.lr_base * (ratio**0.5 if scale == 'sqrt' else ratio)
+        if primary:
+            _logger.info(f'Learning rate {args.lr:g} from {args.lr_base:g}, scaled to a batch of {global_batch} ({scale})')
+
+    # the task: what is learned, and how
+    if args.mixup > 0 or args.cutmix > 0:
+        criterion = SoftTargetCrossEntropy()  # mixup has smoothed the labels already
+    elif args.smoothing:
+        criterion = LabelSmoothingCrossEntropy(smoothing=args.smoothing)
+    else:
+        criterion = nn.CrossEntropyLoss()
+    task = ClassificationTask(model=model, criterion=criterion.to(device=device), device=device, verbose=primary)
+    optimizer = create_optimizer_v2(task.get_trainable_module(), **optimizer_kwargs(cfg=args), **args.opt_kwargs)
+
+    start_epoch = 0
+    if args.resume:
+        resumed = resume_task_checkpoint(
+            task,
+            args.resume,
+            optimizer=None if args.no_resume_opt else optimizer,
+            loss_scaler=None if args.no_resume_opt else loss_scaler,
+            log_info=primary,
+        )
+        start_epoch = resumed or 0
+    start_epoch = args.start_epoch if args.start_epoch is not None else start_epoch
+    if args.model_ema:
+        task.setup_ema(decay=args.model_ema_decay, use_warmup=args.model_ema_warmup)
+        if args.resume:
+            load_task_ema_checkpoint(task, args.resume)
+    if args.torchcompile:
+        task.compile(backend=args.torchcompile)
+        task.compile_ema(backend=args.torchcompile)
+    if args.distributed:
+        task.prepare_distributed(device_ids=[device])
+
+    # the run's folder and schedule
+    eval_metric = args.eval_metric if loader_eval is not None else 'loss'
+    saver = output_dir = None
+    if primary:
+        stamp = datetime.now().strftime('%Y%m%d-%H%M%S')
+        name = args.experiment or f'{stamp}-{safe_model_name(args.model)}-{data_config["input_size"][-1]}'
+        output_dir = utils.get_outdir(args.output or './output/train', name)
+        saver = utils.CheckpointSaver(
+            model=task.get_trainable_module(),
+            optimizer=optimizer,
+            args=args,
+            amp_scaler=loss_scaler,
+            checkpoint_dir=output_dir,
+            recovery_dir=output_dir,
+            decreasing=eval_metric == 'loss',
+            max_history=args.checkpoint_hist,
+            task=task,
+        )
+        with open(os.path.join(output_dir, 'args.yaml'), 'w') as f:
+            f.write(args_text)
+    updates_per_epoch = -(-len(loader_train) // args.grad_accum_steps)
+    scheduler, num_epochs = create_scheduler_v2(
+        optimizer,
+        **scheduler_kwargs(args, decreasing_metric=eval_metric == 'loss'),
+        updates_per_epoch=updates_per_epoch,
+    )
+    if start_epoch > 0:
+        scheduler.step_update(start_epoch * updates_per_epoch) if args.sched_on_updates else scheduler.step(start_epoch)
+
+    best = (None, None)
+    results = []
+    started = time.time()
+    try:
+        for epoch in range(start_epoch, num_epochs):
+            if hasattr(loader_train.sampler, 'set_epoch'):
+                loader_train.sampler.set_epoch(epoch)
+            train_metrics = train_one_epoch(
+                epoch, task, loader_train, optimizer, args, device, amp_autocast, loss_scaler, scheduler, mixup_fn
+            )
+            if args.distributed and args.dist_bn:
+                utils.distribute_bn(task.get_trainable_module(), args.world_size, args.dist_bn == 'reduce')
+            eval_metrics = None
+            for ema in (False, True) if task.has_ema() else (False,):
+                if loader_eval is None:
+                    break
+                if ema and args.distributed and args.dist_bn:
+                    utils.distribute_bn(task.get_trainable_module(ema=True), args.world_size, args.dist_bn == 'reduce')
+                eval_metrics = validate(task.get_eval_model(ema=ema), loader_eval, args, device, amp_autocast)
+            metric = (train_metrics if eval_metrics is None else eval_metrics)[eval_metric]
+            if primary:
+                summary = os.path.join(output_dir, 'summary.csv')
+                lrs = [group['lr'] for group in optimizer.param_groups]
+                utils.update_summary(
+                    epoch,
+                    train_metrics,
+                    eval_metrics,
+                    filename=summary,
+                    lr=sum(lrs) / len(lrs),
+                    write_header=not os.path.exists(summary),
+                )
+                best = saver.save_checkpoint(epoch, metric=metric)
+                done = epoch + 1 - start_epoch
+                left = timedelta(seconds=round((time.time() - started) / done * (num_epochs - epoch - 1)))
+                _logger.info(
+                    f'Epoch {epoch + 1}/{num_epochs}  loss {train_metrics["loss"]:.4f}  {eval_metric} {metric:.2f}  '
+                    f'(best {best[0]:.2f} in epoch {best[1] + 1})  lr {lrs[0]:.3g}  {left} left'
+                )
+            scheduler.step(epoch + 1, metric)
+            results.append({'epoch': epoch, 'train': train_metrics, 'validation': eval_metrics or {}})
+    except KeyboardInterrupt:
+        _logger.info('Interrupted: the last complete epoch is saved.')
+    if args.distributed:
+        torch.distributed.destroy_process_group()
+    if primary:
+        print(f'--result\n{json.dumps(results[-10:], indent=4)}')
+
+
+def create_data(args, data_config, device):
+    """Make the mixup function (or None) and the loaders of training and evaluation (or None)."""
+    mode = 'RGB' if data_config['input_size'][0] == 3 else 'L'
+    dataset_kwargs = dict(root=args.data_dir, class_map=args.class_map, input_img_mode=mode, seed=args.seed)
+    common = dict(
+        input_size=data_config['input_size'],
+        mean=data_config['mean'],
+        std=data_config['std'],
+        num_workers=args.workers,
+        distributed=args.distributed,
+        pin_memory=args.pin_mem,
+        device=device,
+        use_prefetcher=args.prefetcher,
+    )
+    mixup_fn = collate_fn = None
+    if args.mixup > 0 or args.cutmix > 0:
+        mixup_kwargs = dict(
+            mixup_alpha=args.mixup,
+            cutmix_alpha=args.cutmix,
+            prob=args.mixup_prob,
+            switch_prob=args.mixup_switch_prob,
+            mode=args.mixup_mode,
+            label_smoothing=args.smoothing,
+            num_classes=args.num_classes,
+        )
+        if args.prefetcher:
+            collate_fn = FastCollateMixup(**mixup_kwargs)
+        else:
+            mixup_fn = Mixup(**mixup_kwargs)
+    interpolation = data_config['interpolation'] if args.no_aug else args.train_interpolation
+    loader_train = create_loader(
+        create_dataset(args.dataset, split=args.train_split, is_training=True, **dataset_kwargs),
+        batch_size=args.batch_size,
+        is_training=True,
+        no_aug=args.no_aug,
+        re_prob=args.reprob,
+        re_mode=args.remode,
+        re_count=args.recount,
+        scale=args.scale,
+        ratio=args.ratio,
+        hflip=args.hflip,
+        vflip=args.vflip,
+        color_jitter=args.color_jitter,
+        auto_augment=args.aa,
+        interpolation=interpolation or data_config['interpolation'],
+        collate_fn=collate_fn,
+        **common,
+    )
+    if not args.val_split:
+        return mixup_fn, loader_train, None
+    loader_eval = create_loader(
+        create_dataset(args.dataset, split=args.val_split, is_training=False, **dataset_kwargs),
+        batch_size=args.validation_batch_size or args.batch_size,
+        is_training=False,
+        interpolation=data_config['interpolation'],
+        crop_pct=data_config['crop_pct'],
+        **common,
+    )
+    return mixup_fn, loader_train, loader_eval
+
+
+def train_one_epoch(
+    epoch, task, loader, optimizer, args, device, amp_autocast, loss_scaler, scheduler, mixup_fn
+) -> OrderedDict:
+    """Train for an epoch and return its mean loss."""
+    if args.mixup_off_epoch and epoch >= args.mixup_off_epoch:
+        if mixup_fn is not None:
+            mixup_fn.mixup_enabled = False
+        elif args.prefetcher:
+            loader.mixup_enabled = False
+    task.get_trainable_module().train()
+    losses, started, seen = utils.AverageMeter(), time.time(), 0
+    accum = args.grad_accum_steps
+    updates = -(-len(loader) // accum)
+    num_updates = epoch * updates
+    optimizer.zero_grad()
+    for index, (input, target) in enumerate(loader):
+        last = index + 1 == len(loader)
+        need_update = last or (index + 1) % accum == 0
+        # the last update may be of fewer batches
+        steps = accum if index < len(loader) - len(loader) % accum else len(loader) % accum
+        if not args.prefetcher:
+            input, target = input.to(device), target.to(device)
+            if mixup_fn is not None:
+                input, target = mixup_fn(input, target)
+        if args.channels_last:
+            input = input.contiguous(memory_format=torch.channels_last)
+
+        with nullcontext() if need_update else task.no_sync():
+            with amp_autocast():
+                loss = task(input, target)['loss'] / steps
+            clip = task.get_clip_parameters(exclude_head='agc' in args.clip_mode) if args.clip_grad else None
+            if loss_scaler is not None:
+                loss_scaler(
+                    loss, optimizer, args.clip_grad, args.clip_mode, parameters=clip, need_update=need_update
+                )
+            else:
+                loss.backward()
+                if need_update and args.clip_grad:
+                    utils.dispatch_clip_grad(clip, value=args.clip_grad, mode=args.clip_mode)
+                if need_update:
+                    optimizer.step()
+        losses.update(loss.item() * steps, input.shape[0])
+        seen += input.shape[0] * args.world_size
+        if not need_update:
+            continue
+        num_updates += 1
+        optimizer.zero_grad()
+        task.update_ema(step=num_updates)
+        update = index // accum
+        if utils.is_primary(args) and (last or update % args.log_interval == 0):
+            rate = seen / (time.time() - started)
+            _logger.info(
+                f'Train {epoch + 1}/{args.epochs}  update {update + 1}/{updates}  loss {losses.avg:.4f}  {rate:.0f} img/s'
+            )
+        scheduler.step_update(num_updates=num_updates, metric=losses.avg)
+    if hasattr(optimizer, 'sync_lookahead'):
+        optimizer.sync_lookahead()
+    mean = losses.avg
+    if args.distributed:
+        mean = utils.reduce_tensor(torch.tensor([mean], device=device), args.world_size).item()
+    return OrderedDict(loss=mean)
+
+
+@torch.inference_mode()
+def validate(model, loader, args, device, amp_autocast) -> OrderedDict:
+    """Return the mean cross-entropy and the top-1 and top-5 accuracy in percent."""
+    model.eval()
+    meters = OrderedDict((name, utils.AverageMeter()) for name in ('loss', 'top1', 'top5'))
+    for input, target in loader:
+        if not args.prefetcher:
+            input, target = input.to(device), target.to(device)
+        if args.channels_last:
+            input = input.contiguous(memory_format=torch.channels_last)
+        with amp_autocast():
+            output = model(input)
+            loss = nn.functional.cross_entropy(output, target)
+        values = [loss, *utils.accuracy(output, target, topk=(1, 5))]
+        for meter, value in zip(meters.values(), values, strict=True):
+            if args.distributed:
+                value = utils.reduce_tensor(value, args.world_size)
+            meter.update(value.item(), output.shape[0])
+    return OrderedDict((name, meter.avg) for name, meter in meters.items())
+
+
+if __name__ == '__main__':
+    main()

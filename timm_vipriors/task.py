@@ -1,0 +1,173 @@
+"""The seam to timm's training scripts: a classification task whose criterion may see features and learn parameters."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from timm.models import group_parameters
+from timm.task import ClassificationTask
+from timm.utils import unwrap_model
+from torch import nn
+
+from .loss.common import soft_labels
+
+_logger = logging.getLogger(__name__)
+
+
+class FeatureModule(nn.Module):
+    """A model and its criterion: the module that is optimised, wrapped and averaged as one.
+
+    Args:
+        model: A timm model.
+        criterion: Called `criterion(logits, target)`, or `criterion(logits, target, features)` if it has
+            `needs_features = True`.
+
+    Shape:
+        Input (B, in_chans, H, W); output: logits (B, C), and the classifier's input (B, D), or None where the
+        criterion needs no features.
+
+    Raises:
+        ValueError: If the criterion needs features and the model does not give them as timm's models do.
+    """
+
+    def __init__(self, model: nn.Module, criterion: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.criterion = criterion
+        self.needs_features = getattr(criterion, 'needs_features', False)
+        if self.needs_features and not isinstance(_classifier(model), nn.Module):
+            raise ValueError(
+                f'{type(criterion).__name__} needs features: expected a timm model with forward_head() and one '
+                f'classifier, got {type(model).__name__}'
+            )
+
+    def forward(self, input: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        if not self.needs_features:
+            return self.model(input), None
+        features = self.model.forward_head(self.model.forward_features(input), pre_logits=True)
+        return _classifier(self.model)(features), features
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of the parameters that the optimizer must not decay."""
+        names = set()
+        for prefix, module in (('model', self.model), ('criterion', self.criterion)):
+            if hasattr(module, 'no_weight_decay'):
+                names |= {f'{prefix}.{name}' for name in module.no_weight_decay()}
+        return names
+
+    def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
+        """The model's layers, the criterion with the last of them, for layer-wise learning rates."""
+        layers = group_parameters(self.model, self.model.group_matcher(coarse=coarse), reverse=True)
+        last = max(layers.values(), default=0)
+        return lambda name: layers.get(name.removeprefix('model.'), last)
+
+
+def _classifier(model: nn.Module) -> Any:
+    return model.get_classifier() if hasattr(model, 'forward_head') and hasattr(model, 'get_classifier') else None
+
+
+class FeatureClassificationTask(ClassificationTask):
+    """timm's classification task for criteria that see features or have a state of their own.
+
+    The criterion is trained, clipped, distributed and averaged (EMA) with the model. Evaluation and the checkpoint's
+    `state_dict` see the plain model; what the criterion has learned travels in the checkpoint's `task_state`.
+
+    Args:
+        model: A timm model.
+        criterion: A module called `criterion(logits, target)`, or with the features (B, D) as a third argument if it
+            has `needs_features = True`. None makes timm's cross-entropy.
+        smoothing: Label smoothing: class indices become soft labels before the criterion sees them. Soft labels of
+            mixup and CutMix stay as they are.
+        device: Where the criterion goes.
+        dtype: Type of the task's tensors.
+        verbose: Whether to log the criterion.
+
+    Example:
+        >>> import timm
+        >>> from timm_vipriors.loss import FocalCosineLoss
+        >>> model = timm.create_model('test_dsk_resnext', num_classes=10)
+        >>> task = FeatureClassificationTask(model, FocalCosineLoss(), verbose=False)
+        >>> result = task(torch.randn(4, 3, 64, 64), torch.tensor([0, 1, 2, 3]))
+        >>> result['loss'].shape, result['output'].shape
+        (torch.Size([]), torch.Size([4, 10]))
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        criterion: nn.Module | None = None,
+        smoothing: float = 0.0,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        verbose: bool = True,
+    ) -> None:
+        criterion = criterion if criterion is not None else nn.CrossEntropyLoss()
+        super().__init__(model, criterion, device=device, dtype=dtype, verbose=verbose)
+        del self.criterion  # the trainable module owns it
+        self.trainable_module = FeatureModule(model, criterion.to(device=self.device))
+        self.smoothing = smoothing
+
+    def forward(self, input: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return 'loss' and 'output' (logits) of a batch, and its 'features' where the criterion needs them."""
+        output, features = self.trainable_module(input)
+        if self.smoothing and target.ndim == 1:
+            target = soft_labels(target, output.shape[1], torch.float32, self.smoothing)
+        criterion = unwrap_model(self.trainable_module).criterion
+        if features is None:
+            return {'loss': criterion(output, target), 'output': output}
+        return {'loss': criterion(output, target, features), 'output': output, 'features': features}
+
+    def prepare_distributed(self, device_ids: list | None = None, **ddp_kwargs: Any) -> 'FeatureClassificationTask':
+        """Wrap the trainable module in DDP, which takes no device ids on the CPU."""
+        return super().prepare_distributed(device_ids if self.device.type != 'cpu' else None, **ddp_kwargs)
+
+    def compile(self, backend: str = 'inductor', mode: str | None = None, **compile_kwargs: Any) -> nn.Module:
+        """Compile the training pass and, on its own, the plain model for evaluation."""
+        kwargs = dict(backend=backend, mode=mode, **compile_kwargs)
+        self.eval_model = torch.compile(self.trainable_module.model, **kwargs)
+        self.trainable_module = torch.compile(self.trainable_module, **kwargs)
+        return self.eval_model
+
+    def get_eval_model(self, module: nn.Module | None = None, ema: bool = False) -> nn.Module | None:
+        """The plain model, without the criterion."""
+        resolved = super().get_eval_model(module=module, ema=ema)
+        inner = None if resolved is None else unwrap_model(resolved)
+        return inner.model if isinstance(inner, FeatureModule) else resolved
+
+    def get_clip_parameters(self, exclude_head: bool = False) -> list[nn.Parameter]:
+        """The parameters whose gradient is clipped: the model's, without its classifier's if asked, the criterion's."""
+        trainable = unwrap_model(self.trainable_module)
+        parameters = list(trainable.model.parameters())
+        return parameters[: -2 if exclude_head else None] + list(trainable.criterion.parameters())
+
+    def get_task_state(self, module: nn.Module | None = None, ema: bool = False) -> dict[str, Any]:
+        """The criterion's state, or nothing where it has none."""
+        module = module if module is not None else self.get_trainable_module(ema=ema)
+        state = {} if module is None else unwrap_model(module).criterion.state_dict()
+        return {'criterion': state} if state else {}
+
+    def load_task_state(
+        self,
+        state: dict[str, Any] | None,
+        strict: bool = True,
+        module: nn.Module | None = None,
+        ema: bool = False,
+    ) -> None:
+        """Load what `get_task_state` returned.
+
+        Raises:
+            ValueError: If the state is of another criterion, or missing where this one has a state.
+        """
+        module = module if module is not None else self.get_trainable_module(ema=ema)
+        if module is None:
+            raise RuntimeError('cannot load EMA task state before setup_ema()')
+        criterion = unwrap_model(module).criterion
+        found, expected = (state or {}).get('criterion', {}), criterion.state_dict()
+        if strict and {k: v.shape for k, v in found.items()} != {k: v.shape for k, v in expected.items()}:
+            raise ValueError(
+                f'the checkpoint has a criterion state of {sorted(found) or "nothing"}, but '
+                f'{type(criterion).__name__} has {sorted(expected) or "none"}: resume with the criterion that the '
+                f'checkpoint was trained with'
+            )
+        criterion.load_state_dict(found, strict=strict)
