@@ -4,7 +4,7 @@ timm skips an image that it cannot decode and trains on its neighbour instead, w
 small data set every image counts, so here it is an error.
 """
 
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 from timm.data.dataset import ImageDataset
@@ -25,15 +25,15 @@ class StrictImageDataset(ImageDataset):
         return strict
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        img, target, *features = self.reader[index]
+        file, target, *features = self.reader[index]
         try:
-            img = img.read() if self.load_bytes else Image.open(img)
-            if self.input_img_mode and not self.load_bytes:
-                img = img.convert(self.input_img_mode)
+            img = file.read() if self.load_bytes else self._decode(file)
         except UnidentifiedImageError as e:
             raise CorruptImageError(f'{self._name(index)} is not an image that Pillow can read') from e
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
             raise CorruptImageError(f'{self._name(index)} cannot be decoded: {e}') from e
+        finally:
+            file.close()
         if self.transform is not None:
             img = self.transform(img)
         if target is None:
@@ -41,6 +41,11 @@ class StrictImageDataset(ImageDataset):
         elif self.target_transform is not None:
             target = self.target_transform(target)
         return (img, target) if self.additional_features is None else (img, target, *features)
+
+    def _decode(self, file: BinaryIO) -> Image.Image:
+        img = Image.open(file)
+        img.load()  # whatever is wrong with the pixels comes out here
+        return img.convert(self.input_img_mode) if self.input_img_mode else img
 
     def _name(self, index: int) -> str:
         return self.reader.filename(index, absolute=True)

@@ -2,7 +2,6 @@
 
 import argparse
 import difflib
-import logging
 import os
 from pathlib import Path
 
@@ -13,9 +12,6 @@ from timm.data.dataset_factory import _search_split
 from timm.data.readers.reader_image_folder import ReaderImageFolder
 
 from ..errors import UserError
-
-_logger = logging.getLogger('train')
-
 
 def check_before_start(name: str, args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Check what a script is about to use. Where the classes are not given, the parser gets the folder's number.
@@ -57,7 +53,8 @@ def check_model(name: str, bulk: bool = False) -> None:
         return
     if bulk and (name == 'all' or os.path.isfile(name) or timm.list_models(name)):
         return
-    close = difflib.get_close_matches(name.split('.')[0], timm.list_models(), n=3)
+    names = timm.list_models()
+    close = [n for n in names if n.startswith(name)][:3] or difflib.get_close_matches(name.split('.')[0], names)
     hint = f'did you mean {", ".join(close)}?' if close else 'timm.list_models() lists what there is'
     raise UserError(f'unknown model {name!r}: {hint}')
 
@@ -113,6 +110,7 @@ def check_classes(reader: ReaderImageFolder, args: argparse.Namespace, parser: a
     classes = len(reader.class_to_idx)
     if args.num_classes is None:
         parser.set_defaults(num_classes=classes)
+        args.num_classes = classes
     elif args.num_classes != classes:
         raise UserError(
             f'--num-classes {args.num_classes} contradicts the data: {reader.root} has {classes} class folders. '
@@ -133,8 +131,8 @@ def explain_checkpoint(args: argparse.Namespace, error: Exception) -> str | None
         return None
     try:
         checkpoint = read_checkpoint(path)
-    except Exception as e:
-        return f'{path} is not a checkpoint that can be read: {str(e).splitlines()[0]}'
+    except Exception:
+        return f'{path} is not a checkpoint: neither torch (weights only) nor safetensors can read it'
     if isinstance(error, ValueError) and 'criterion' in str(error):
         return f'{path}: {error}'
     if not (isinstance(error, RuntimeError) and 'loading state_dict' in str(error)):
@@ -142,10 +140,9 @@ def explain_checkpoint(args: argparse.Namespace, error: Exception) -> str | None
     saved = checkpoint.get('args')
     arch = checkpoint.get('arch') or getattr(saved, 'model', None) or 'another model'
     classes = getattr(saved, 'num_classes', None) or count_classes(checkpoint)
-    expected = args.num_classes if args.num_classes is not None else 'the default number of'
     return (
-        f'{path} is a checkpoint of {arch} with {classes or "an unknown number of"} classes and does not fit '
-        f'--model {args.model} with {expected} classes'
+        f'{path} is a checkpoint of {arch} with {classes or "an unknown number of"} classes, which does not fit '
+        f'--model {args.model} with {args.num_classes or "its default number of"} classes'
     )
 
 

@@ -6,7 +6,6 @@ and on that module alone `ClassificationTask`, `create_dataset` and `create_load
 
 import argparse
 import importlib.util
-import logging
 import os
 import re
 import sys
@@ -29,9 +28,6 @@ from ..loss.composite import check_spec
 from ..task import FeatureClassificationTask
 from .preflight import check_before_start, explain_checkpoint
 
-_logger = logging.getLogger('train')
-
-
 def run(name: str, argv: Sequence[str]) -> int:
     """Run a script with our parts plugged in.
 
@@ -48,6 +44,7 @@ def run(name: str, argv: Sequence[str]) -> int:
     path = find_script(name)
     script = load_script(path)
     script.parser.prog = f'timm-vipriors {name}'
+    script.parser.usage = '%(prog)s DIR --model NAME [flags]   (%(prog)s --help lists them)'
     script.parser.set_defaults(device=default_device())
     if name == 'train':
         add_criterion_options(script.parser)
@@ -222,8 +219,8 @@ def explained_errors(args: argparse.Namespace):
     try:
         yield
     except CorruptImageError as e:
-        raise UserError(str(e).strip().splitlines()[-1].removeprefix(f'{CorruptImageError.__module__}.').removeprefix(
-            'CorruptImageError: ')) from e
+        # from a worker process the text comes with a traceback before it, and the class's name
+        raise UserError(str(e).strip().splitlines()[-1].rpartition('CorruptImageError: ')[2]) from e
     except Exception as e:
         sentence = explain_checkpoint(args, e)
         if sentence is None:
@@ -235,5 +232,5 @@ def report_best(saver: utils.CheckpointSaver, metric: str) -> None:
     """The last lines of a run: the best result and where it is."""
     unit = ' %' if metric.startswith('top') else ''
     name = {'top1': 'top-1', 'top5': 'top-5'}.get(metric, metric)
-    print(f'Best {name}: {saver.best_metric:.2f}{unit} in epoch {saver.best_epoch + 1}')
+    print(f'Best {name}: {saver.best_metric:.2f}{unit} in epoch {saver.best_epoch}')
     print(f'Checkpoint: {os.path.join(saver.checkpoint_dir, "model_best.pth.tar")}')

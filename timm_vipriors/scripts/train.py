@@ -193,8 +193,8 @@ def main() -> None:
                 done = epoch + 1 - start_epoch
                 left = timedelta(seconds=round((time.time() - started) / done * (num_epochs - epoch - 1)))
                 _logger.info(
-                    f'Epoch {epoch + 1}/{num_epochs}  loss {train_metrics["loss"]:.4f}  {eval_metric} {metric:.2f}  '
-                    f'(best {best[0]:.2f} in epoch {best[1] + 1})  lr {lrs[0]:.3g}  {left} left'
+                    f'Epoch {epoch}: {epoch + 1} of {num_epochs} done  loss {train_metrics["loss"]:.4f}  '
+                    f'{eval_metric} {metric:.2f} (best {best[0]:.2f} in epoch {best[1]})  lr {lrs[0]:.3g}  {left} left'
                 )
             scheduler.step(epoch + 1, metric)
             results.append({'epoch': epoch, 'train': train_metrics, 'validation': eval_metrics or {}})
@@ -319,7 +319,7 @@ def train_one_epoch(
         if utils.is_primary(args) and (last or update % args.log_interval == 0):
             rate = seen / (time.time() - started)
             _logger.info(
-                f'Train {epoch + 1}/{args.epochs}  update {update + 1}/{updates}  loss {losses.avg:.4f}  {rate:.0f} img/s'
+                f'Epoch {epoch}: update {update + 1} of {updates}  loss {losses.avg:.4f}  {rate:.0f} images/s'
             )
         scheduler.step_update(num_updates=num_updates, metric=losses.avg)
     if hasattr(optimizer, 'sync_lookahead'):

@@ -1,0 +1,75 @@
+"""Fixtures that several test files share."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import timm_vipriors  # noqa: F401  registers the models
+from timm_vipriors.data import make_demo_data
+
+ROOT = Path(__file__).parent.parent
+
+
+def find_timm_scripts() -> Path | None:
+    """A checkout of pytorch-image-models: that of $TIMM_SCRIPTS, or one in the user's cache folder."""
+    cache = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache'))
+    for path in (os.environ.get('TIMM_SCRIPTS'), cache / 'timm-vipriors' / 'pytorch-image-models'):
+        if path and Path(path, 'train.py').is_file():
+            return Path(path)
+    return None
+
+
+@pytest.fixture(params=['bundled', 'timm'])
+def scripts(request, monkeypatch) -> str:
+    """Both sets of scripts in turn: $TIMM_SCRIPTS is unset, or names a checkout."""
+    monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
+    if request.param == 'timm':
+        request.getfixturevalue('timm_scripts')
+    return request.param
+
+
+@pytest.fixture
+def timm_scripts(monkeypatch) -> Path:
+    """A checkout of timm in $TIMM_SCRIPTS."""
+    path = find_timm_scripts()
+    if path is None:
+        pytest.skip('no checkout of pytorch-image-models in $TIMM_SCRIPTS or the cache folder')
+    monkeypatch.setenv('TIMM_SCRIPTS', str(path))
+    return path
+
+
+@pytest.fixture(scope='session')
+def digits(tmp_path_factory) -> Path:
+    """The demo data: 500 training and 1,297 validation images of 32×32 pixels."""
+    root = tmp_path_factory.mktemp('data') / 'digits'
+    make_demo_data(root)
+    return root
+
+
+@pytest.fixture(scope='session')
+def few_digits(tmp_path_factory) -> Path:
+    """Some of the demo data, for tests of the machinery: 80 training and 40 validation images."""
+    full = tmp_path_factory.mktemp('data') / 'full'
+    make_demo_data(full, per_class=8)
+    for folder in (full / 'validation').iterdir():
+        for image in sorted(folder.iterdir())[4:]:
+            image.unlink()
+    return full
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Run `python -m timm_vipriors …` in an empty folder as a process of its own, and return it completed."""
+
+    def run(*args, env=None, launcher=(), check=True):
+        line = [sys.executable, *launcher, '-m', 'timm_vipriors', *map(str, args)]
+        done = subprocess.run(
+            line, cwd=tmp_path, env={**os.environ, **(env or {})}, text=True, capture_output=True, timeout=500
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    return run

@@ -1,0 +1,196 @@
+import argparse
+import copy
+
+import pytest
+import timm
+import torch
+from timm.loss import LabelSmoothingCrossEntropy
+from timm.optim import create_optimizer_v2
+from timm.task import ClassificationTask
+from torch import nn
+
+from timm_vipriors.loss import FocalCosineLoss
+from timm_vipriors.task import FeatureClassificationTask
+
+CLASSES = 6
+
+
+class FeatureLoss(nn.Module):
+    """A criterion that needs features and has a parameter and a buffer."""
+
+    needs_features = True
+
+    def __init__(self, dim):
+        super().__init__()
+        self.centre = nn.Parameter(torch.zeros(dim))
+        self.register_buffer('calls', torch.zeros(()))
+
+    def forward(self, output, target, features):
+        self.calls += 1
+        return nn.functional.cross_entropy(output, target) + (features - self.centre).square().mean()
+
+    def no_weight_decay(self):
+        return {'centre'}
+
+
+def make_model(name='test_dsk_resnext', **kwargs):
+    torch.manual_seed(0)
+    return timm.create_model(name, num_classes=CLASSES, **kwargs)
+
+
+def make_task(criterion=None, model=None, **kwargs):
+    model = model or make_model()
+    return FeatureClassificationTask(model, criterion, verbose=False, **kwargs)
+
+
+def batch(size=4):
+    return torch.randn(size, 3, 48, 48), torch.arange(size) % CLASSES
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['test_dsk_resnext', 'resnet18', 'efficientnet_b0', 'mobilenetv3_small_050', 'test_vit', 'test_convnext', 'vgg11',
+     'test_nfnet', 'densenet121'],
+)
+@pytest.mark.filterwarnings('ignore:.*torch.jit.*')
+def test_logits_and_features_come_from_one_pass(name):
+    model = make_model(name, drop_rate=0.3).eval()
+    size = model.pretrained_cfg['input_size'][-1] if name == 'test_vit' else 64
+    task = make_task(FeatureLoss(model.head_hidden_size), model)
+    x = torch.randn(2, 3, size, size)
+    logits, features = task.get_trainable_module()(x)
+    torch.testing.assert_close(logits, model(x))
+    assert features.shape == (2, model.head_hidden_size)
+    torch.testing.assert_close(features, model.forward_head(model.forward_features(x), pre_logits=True))
+    calls = []
+    model.forward_features = lambda x, f=model.forward_features: calls.append(1) or f(x)
+    task(x, torch.tensor([0, 1]))
+    assert len(calls) == 1
+
+
+def test_with_a_plain_criterion_it_is_timms_task():
+    x, y = batch()
+    model = make_model()
+    theirs = ClassificationTask(copy.deepcopy(model), nn.CrossEntropyLoss(), verbose=False)
+    ours = make_task(nn.CrossEntropyLoss(), model)
+    results = []
+    for task in (theirs, ours):
+        torch.manual_seed(1)
+        result = task(x, y)
+        result['loss'].backward()
+        results.append(result)
+    assert set(results[1]) == {'loss', 'output'}
+    assert torch.equal(results[0]['loss'], results[1]['loss'])
+    for p, q in zip(theirs.trainable_module.parameters(), ours.trainable_module.parameters(), strict=True):
+        assert torch.equal(p.grad, q.grad)
+    assert make_task().get_task_state() == {}
+
+
+def test_smoothing_of_hard_labels_is_timms():
+    x, y = batch()
+    model = make_model().eval()
+    expected = LabelSmoothingCrossEntropy(0.2)(model(x), y)
+    torch.testing.assert_close(make_task(nn.CrossEntropyLoss(), model, smoothing=0.2)(x, y)['loss'], expected)
+    soft = torch.softmax(torch.randn(4, CLASSES), dim=1)
+    task = make_task(nn.CrossEntropyLoss(), model, smoothing=0.2)
+    torch.testing.assert_close(task(x, soft)['loss'], nn.functional.cross_entropy(model(x), soft))
+
+
+def test_the_criterions_parameters_are_trained_clipped_and_not_decayed():
+    criterion = FeatureLoss(384)
+    task = make_task(criterion)
+    optimizer = create_optimizer_v2(task.get_trainable_module(), opt='sgd', lr=1.0, weight_decay=0.1)
+    decay = {id(p): g['weight_decay'] for g in optimizer.param_groups for p in g['params']}
+    assert decay[id(criterion.centre)] == 0
+    assert decay[id(task.get_eval_model().fc.weight)] == 0.1
+    assert decay[id(task.get_eval_model().fc.bias)] == 0
+    assert any(p is criterion.centre for p in task.get_clip_parameters())
+    without_head = task.get_clip_parameters(exclude_head=True)
+    assert any(p is criterion.centre for p in without_head)
+    assert not any(p is task.get_eval_model().fc.weight for p in without_head)
+    task(*batch())['loss'].backward()
+    assert all(p.grad is not None for p in task.parameters())
+    optimizer.step()
+    assert criterion.centre.abs().sum() > 0
+
+
+def test_a_learned_heads_bias_is_not_decayed_and_layers_keep_their_rates():
+    task = make_task(FocalCosineLoss(num_classes=CLASSES))
+    groups = create_optimizer_v2(
+        task.get_trainable_module(), opt='sgd', lr=0.1, weight_decay=0.1, layer_decay=0.5
+    ).param_groups
+    of = {id(p): g for g in groups for p in g['params']}
+    head = task.get_trainable_module().criterion.head
+    assert of[id(head.bias)]['weight_decay'] == 0
+    assert of[id(head.weight)]['lr_scale'] == of[id(task.get_eval_model().fc.weight)]['lr_scale'] == 1.0
+    assert of[id(task.get_eval_model().conv1.weight)]['lr_scale'] < 0.1
+
+
+def test_checkpoint_state_survives_a_weights_only_round_trip(tmp_path):
+    task = make_task(FeatureLoss(384))
+    task.setup_ema(decay=0.5)
+    optimizer = torch.optim.SGD(task.get_trainable_module().parameters(), lr=0.1)
+    for step in range(2):
+        task(*batch())['loss'].backward()
+        optimizer.step()
+        task.update_ema(step=step + 5)
+    state = {**task.get_checkpoint_state(), **task.get_checkpoint_state(ema=True), 'args': argparse.Namespace(a=1)}
+    assert set(state['state_dict']) == set(make_model().state_dict())  # the plain model's keys
+    torch.save(state, tmp_path / 'c.pt')
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        state = torch.load(tmp_path / 'c.pt', weights_only=True)
+
+    other = make_task(FeatureLoss(384))
+    other.load_checkpoint_state(state['state_dict'], state['task_state'])
+    other.setup_ema(decay=0.5)
+    other.load_checkpoint_state(state['state_dict_ema'], state['task_state_ema'], ema=True)
+    for a, b in zip(task.state_dict().values(), other.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    ema, live = (other.get_trainable_module(ema=e) for e in (True, False))
+    assert not torch.equal(ema.module.criterion.centre, live.criterion.centre)
+    assert live.criterion.calls == 2
+
+
+def test_task_state_of_another_criterion_is_an_error():
+    task = make_task(FocalCosineLoss(num_classes=CLASSES))
+    model = task.get_eval_model().state_dict()
+    with pytest.raises(ValueError, match='criterion state of nothing, but FocalCosineLoss has'):
+        task.load_checkpoint_state(model, None)
+    with pytest.raises(ValueError, match=r"state of \['head.bias', 'head.weight'\], but FocalCosineLoss has none"):
+        make_task(FocalCosineLoss()).load_checkpoint_state(model, task.get_task_state())
+    with pytest.raises(RuntimeError, match='setup_ema'):
+        task.load_task_state({}, ema=True)
+
+
+def test_evaluation_sees_the_plain_model_also_when_compiled():
+    model = make_model().eval()
+    task = make_task(FeatureLoss(384), model)
+    assert task.get_eval_model() is model
+    task.setup_ema()
+    assert type(task.get_eval_model(ema=True)) is type(model)
+    x, y = batch()
+    expected, loss = model(x), task(x, y)['loss']
+    keys = set(task.get_checkpoint_state()['state_dict'])
+    torch._dynamo.reset()
+    task.compile(backend='aot_eager')
+    task.compile_ema(backend='aot_eager')
+    torch.testing.assert_close(task.get_eval_model()(x), expected)
+    torch.testing.assert_close(task(x, y)['loss'], loss)
+    assert set(task.get_checkpoint_state(ema=True)['state_dict_ema']) == keys == set(model.state_dict())
+    assert 'criterion' in task.get_task_state()
+    task.update_ema(step=1)
+
+
+def test_features_need_a_model_that_gives_them():
+    with pytest.raises(ValueError, match=r'FeatureLoss needs features: expected a timm model .* got Linear'):
+        make_task(FeatureLoss(3), nn.Linear(3, 3))
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_autocast(dtype):
+    task = make_task(FocalCosineLoss(num_classes=CLASSES))
+    with torch.autocast('cpu', dtype=dtype):
+        loss = task(*batch())['loss']
+    assert loss.dtype == torch.float32
+    loss.backward()
+    assert all(p.grad.isfinite().all() for p in task.parameters())
