@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -20,6 +21,15 @@ def find_timm_scripts() -> Path | None:
         if path and Path(path, 'train.py').is_file():
             return Path(path)
     return None
+
+
+@pytest.fixture(autouse=True)
+def same_logging():
+    """timm's scripts add log handlers; a test takes its own away again, with the stream that they write to."""
+    handlers, level = list(logging.root.handlers), logging.root.level
+    yield
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 @pytest.fixture(params=['bundled', 'timm'])

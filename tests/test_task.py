@@ -49,8 +49,17 @@ def batch(size=4):
 
 @pytest.mark.parametrize(
     'name',
-    ['test_dsk_resnext', 'resnet18', 'efficientnet_b0', 'mobilenetv3_small_050', 'test_vit', 'test_convnext', 'vgg11',
-     'test_nfnet', 'densenet121'],
+    [
+        'test_dsk_resnext',
+        'resnet18',
+        'efficientnet_b0',
+        'mobilenetv3_small_050',
+        'test_vit',
+        'test_convnext',
+        'vgg11',
+        'test_nfnet',
+        'densenet121',
+    ],
 )
 @pytest.mark.filterwarnings('ignore:.*torch.jit.*')
 def test_logits_and_features_come_from_one_pass(name):

@@ -8,14 +8,14 @@ from . import __version__
 from .errors import UserError
 
 SCRIPTS = {
-    'train': 'train a model: timm\'s train.py, or the bundled one, with --criterion',
-    'validate': 'measure a model: timm\'s validate.py, or the bundled one',
+    'train': "train a model: timm's train.py, or the bundled one, with --criterion",
+    'validate': "measure a model: timm's validate.py, or the bundled one",
 }
 
 _EPILOG = """examples:
   timm-vipriors demo-data digits
-  timm-vipriors train digits --model dsk_resnext26_32x4d --img-size 32 --criterion focal-cosine
-  timm-vipriors validate digits --model dsk_resnext26_32x4d --img-size 32 --checkpoint output/train/.../model_best.pth.tar
+  timm-vipriors train digits --model test_dsk_resnext --img-size 32 --batch-size 50 --criterion focal-cosine
+  timm-vipriors validate digits --model test_dsk_resnext --img-size 32 --checkpoint output/train/RUN/last.pth.tar
   timm-vipriors train --help
 """
 

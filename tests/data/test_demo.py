@@ -19,7 +19,7 @@ def test_all_digits_are_there_once_in_their_class(digits):
     target = load_digits().target
     seen = set()
     for name in files:
-        split, label, file = name.split('/')
+        _, label, file = name.split('/')
         assert target[int(file[:4])] == int(label)
         seen.add(file)
     assert len(seen) == 1797

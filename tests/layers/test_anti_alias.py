@@ -16,8 +16,11 @@ def test_the_blur_strides_in_place_of_the_convolution(kernel_size):
     x = torch.randn(2, 4, 8, 8)
     # the reference: all pixels through the convolution, then the binomial 3×3 blur by its definition
     tap = torch.tensor([0.25, 0.5, 0.25])
-    full = nn.functional.pad(conv(x), (1, 1, 1, 1), mode='reflect') if kernel_size == 3 else conv(
-        nn.functional.pad(x, (1, 1, 1, 1), mode='reflect'))
+    full = (
+        nn.functional.pad(conv(x), (1, 1, 1, 1), mode='reflect')
+        if kernel_size == 3
+        else conv(nn.functional.pad(x, (1, 1, 1, 1), mode='reflect'))
+    )
     kernel = torch.outer(tap, tap).expand(6, 1, 3, 3)
     expected = plain[-1](nn.functional.conv2d(full, kernel, stride=2, groups=6))
     torch.testing.assert_close(blurred(x), expected)

@@ -34,8 +34,10 @@ def reference(z, y, gamma, alpha, xent_weight, scale, head=None):
         scores = [scale * v for v in direction]
         if head is not None:
             weight, bias = head
-            scores = [sum(w * s for w, s in zip(ws, scores, strict=True)) + b
-                      for ws, b in zip(weight.tolist(), bias.tolist(), strict=True)]
+            scores = [
+                sum(w * s for w, s in zip(ws, scores, strict=True)) + b
+                for ws, b in zip(weight.tolist(), bias.tolist(), strict=True)
+            ]
         log_total = math.log(sum(math.exp(s) for s in scores))
         xent = -sum(t * (s - log_total) for t, s in zip(label, scores, strict=True))
         losses.append(1 - cos + xent_weight * alpha * (1 - math.exp(-xent)) ** gamma * xent)
@@ -47,9 +49,7 @@ def reference(z, y, gamma, alpha, xent_weight, scale, head=None):
 @pytest.mark.parametrize('batch', [1, 4])
 def test_losses_equal_their_equations(target, classes, batch):
     z, y = logits(batch, classes), target(batch, classes)
-    torch.testing.assert_close(
-        cosine_loss(z, y, xent_weight=0.3, reduction='none'), reference(z, y, 0, 1, 0.3, 1)
-    )
+    torch.testing.assert_close(cosine_loss(z, y, xent_weight=0.3, reduction='none'), reference(z, y, 0, 1, 0.3, 1))
     torch.testing.assert_close(
         focal_cosine_loss(z, y, gamma=1.5, alpha=0.7, xent_weight=0.3, scale=4.0, reduction='none'),
         reference(z, y, 1.5, 0.7, 0.3, 4.0),

@@ -221,7 +221,7 @@ def test_features_only_and_intermediates():
 def test_dropout_and_drop_path_act_in_training():
     x = images(batch=8)
     for kwargs in ({'drop_rate': 0.9}, {'drop_path_rate': 0.9}, {'drop_block_rate': 0.5}):
-        plain, dropped = create(**{k: 0.0 for k in kwargs}), create(**kwargs)
+        plain, dropped = create(**dict.fromkeys(kwargs, 0.0)), create(**kwargs)
         dropped.load_state_dict(plain.state_dict())
         assert torch.equal(plain.eval()(x), dropped.eval()(x))
         torch.manual_seed(5)

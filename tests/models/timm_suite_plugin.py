@@ -13,7 +13,7 @@ assert timm_vipriors.__version__
 _list_models = timm.list_models
 
 
-def _list_our_models(filter='', module='', **kwargs):  # noqa: A002, the signature is timm's
+def _list_our_models(filter='', module='', **kwargs):
     return [name for name in _list_models(filter, **kwargs) if name.split('.')[0] in OURS]
 
 

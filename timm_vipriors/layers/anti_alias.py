@@ -4,9 +4,9 @@ VIPF §3.1 blurs wherever the resolution is halved, after Zhang, "Making Convolu
 (arXiv 1904.11486). timm's `aa_layer` covers the stem's pooling and the strided block convolution.
 """
 
-from torch import nn
 from timm.layers import create_aa
 from timm.layers.typing import LayerType
+from torch import nn
 
 
 def blur_shortcut(downsample: nn.Sequential, aa_layer: LayerType, device=None, dtype=None) -> nn.Sequential:

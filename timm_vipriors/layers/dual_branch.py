@@ -36,8 +36,7 @@ class _Reorder(torch.autograd.Function):
 def _reorder(x: torch.Tensor, order: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
     if torch.jit.is_scripting():  # TorchScript knows no autograd functions
         return x[order]
-    else:
-        return _Reorder.apply(x, order, inverse)
+    return _Reorder.apply(x, order, inverse)
 
 
 @register_notrace_module  # the routing depends on the batch size, which symbolic tracing does not know

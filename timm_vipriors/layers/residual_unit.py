@@ -141,9 +141,7 @@ class FusedUnit(nn.Module):
         split_input = unit1.selective and unit1.conv2.split_input
         if split_input:
             raise ValueError('SelectiveKernel(split_input=True) cannot be merged')
-        self.paths = nn.ModuleList(
-            _FusedConv(pair, share_input=False) for pair in zip(paths1, paths2, strict=True)
-        )
+        self.paths = nn.ModuleList(_FusedConv(pair, share_input=False) for pair in zip(paths1, paths2, strict=True))
         self.attn = _FusedAttention([unit1.conv2.attn, unit2.conv2.attn]) if unit1.selective else nn.Identity()
         self.selective = unit1.selective
         weights, biases = zip(*(_folded(u.conv3) for u in (unit1, unit2)), strict=True)
@@ -217,8 +215,10 @@ def _fold(conv: nn.Module, norm: nn.Module) -> tuple[torch.Tensor, torch.Tensor]
         raise ValueError(f'{type(norm).__name__} does not fold into a convolution, BatchNorm2d with statistics does')
     if type(conv) is not nn.Conv2d:
         raise ValueError(f'a norm folds into a Conv2d, got {type(conv).__name__}')
-    stats = [None if t is None else t.detach().double() for t in (conv.weight, conv.bias, norm.running_mean,
-                                                                  norm.running_var, norm.weight, norm.bias)]
+    stats = [
+        None if t is None else t.detach().double()
+        for t in (conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    ]
     weight, bias = fuse_conv_bn_weights(*stats[:4], norm.eps, *stats[4:])
     return weight.detach(), bias.detach()
 

@@ -58,7 +58,7 @@ def as_float32(x: torch.Tensor) -> torch.Tensor:
 
 
 def soft_labels(target: torch.Tensor, num_classes: int, dtype: torch.dtype, smoothing: float = 0.0) -> torch.Tensor:
-    """Soft labels (B, C) of a target: one-hot rows of class indices, smoothed towards uniform; soft rows as they are."""
+    """Soft labels (B, C): one-hot rows of class indices, smoothed towards uniform; soft labels stay as they are."""
     if target.ndim == 2:
         return target.to(dtype)
     off = smoothing / num_classes

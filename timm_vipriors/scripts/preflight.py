@@ -13,6 +13,7 @@ from timm.data.readers.reader_image_folder import ReaderImageFolder
 
 from ..errors import UserError
 
+
 def check_before_start(name: str, args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Check what a script is about to use. Where the classes are not given, the parser gets the folder's number.
 
@@ -87,8 +88,10 @@ def find_images(root: str, split: str, class_map: str) -> ReaderImageFolder:
 def check_training_data(root: str, readers: dict[str, ReaderImageFolder], args: argparse.Namespace) -> None:
     """Raise if the splits are one and the same folder, or an epoch would have no batch."""
     if os.path.isdir(root) and len(readers) == 2:
-        folders = {kind: _search_split(root, getattr(args, f'{key}_split')) for kind, key in
-                   (('train', 'train'), ('validation', 'val'))}
+        folders = {
+            kind: _search_split(root, getattr(args, f'{key}_split'))
+            for kind, key in (('train', 'train'), ('validation', 'val'))
+        }
         missing = [kind for kind, folder in folders.items() if folder == root]
         if missing:
             raise UserError(

@@ -28,6 +28,7 @@ from ..loss.composite import check_spec
 from ..task import FeatureClassificationTask
 from .preflight import check_before_start, explain_checkpoint
 
+
 def run(name: str, argv: Sequence[str]) -> int:
     """Run a script with our parts plugged in.
 
@@ -223,6 +224,8 @@ def explained_errors(args: argparse.Namespace):
         raise UserError(str(e).strip().splitlines()[-1].rpartition('CorruptImageError: ')[2]) from e
     except Exception as e:
         sentence = explain_checkpoint(args, e)
+        if sentence is None and 'Padding size should be less than' in str(e):
+            sentence = f'the images are too small for {args.model}: its anti-aliasing needs an --img-size of 32 or more'
         if sentence is None:
             raise
         raise UserError(sentence) from e

@@ -96,7 +96,9 @@ def main() -> None:
         ratio = global_batch / args.lr_base_size
         args.lr = args.lr_base * (ratio**0.5 if scale == 'sqrt' else ratio)
         if primary:
-            _logger.info(f'Learning rate {args.lr:g} from {args.lr_base:g}, scaled to a batch of {global_batch} ({scale})')
+            _logger.info(
+                f'Learning rate {args.lr:g} from {args.lr_base:g}, scaled to a batch of {global_batch} ({scale})'
+            )
 
     # the task: what is learned, and how
     if args.mixup > 0 or args.cutmix > 0:
@@ -299,9 +301,7 @@ def train_one_epoch(
                 loss = task(input, target)['loss'] / steps
             clip = task.get_clip_parameters(exclude_head='agc' in args.clip_mode) if args.clip_grad else None
             if loss_scaler is not None:
-                loss_scaler(
-                    loss, optimizer, args.clip_grad, args.clip_mode, parameters=clip, need_update=need_update
-                )
+                loss_scaler(loss, optimizer, args.clip_grad, args.clip_mode, parameters=clip, need_update=need_update)
             else:
                 loss.backward()
                 if need_update and args.clip_grad:
@@ -318,9 +318,7 @@ def train_one_epoch(
         update = index // accum
         if utils.is_primary(args) and (last or update % args.log_interval == 0):
             rate = seen / (time.time() - started)
-            _logger.info(
-                f'Epoch {epoch}: update {update + 1} of {updates}  loss {losses.avg:.4f}  {rate:.0f} images/s'
-            )
+            _logger.info(f'Epoch {epoch}: update {update + 1} of {updates}  loss {losses.avg:.4f}  {rate:.0f} images/s')
         scheduler.step_update(num_updates=num_updates, metric=losses.avg)
     if hasattr(optimizer, 'sync_lookahead'):
         optimizer.sync_lookahead()

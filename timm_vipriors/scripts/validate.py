@@ -1,4 +1,4 @@
-"""The bundled validation script, for those without a checkout of timm: timm's parts in the order of timm's validate.py."""
+"""The bundled validation script, for those without a checkout of timm: its parts in the order of its validate.py."""
 
 import csv
 import json

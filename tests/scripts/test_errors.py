@@ -1,0 +1,171 @@
+"""Each mistake a user can make: one sentence, exit code 2, nothing written that looks like a result."""
+
+import shutil
+import sys
+
+import pytest
+import torch
+
+from timm_vipriors.cli import main
+
+FLAGS = ['--model', 'test_dsk_resnext', '--img-size', '32', '--epochs', '1', '-b', '20', '--workers', '1']
+
+
+@pytest.fixture
+def fails(tmp_path, monkeypatch, capsys):
+    """Run a command that must fail, in an empty folder, and return its last line."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*argv, allowed=()):
+        try:
+            code = main([str(a) for a in argv])
+        except SystemExit as e:
+            code = e.code
+        err = capsys.readouterr().err.strip().splitlines()
+        assert code == 2, err
+        assert not any('Traceback' in line for line in err)
+        assert list(tmp_path.rglob('summary.csv')) == list(allowed)
+        assert not list(tmp_path.rglob('*.pth.tar'))
+        return err[-1]
+
+    return run
+
+
+@pytest.fixture
+def train_fails(fails, few_digits, scripts):
+    """The same for `train` on good data, with either script."""
+    return lambda *argv: fails('train', few_digits, *FLAGS, *argv)
+
+
+def test_unknown_model(train_fails):
+    assert train_fails('--model', 'dsk_resnext5').endswith(
+        "error: unknown model 'dsk_resnext5': did you mean dsk_resnext50_32x4d?"
+    )
+    assert 'timm.list_models() lists what there is' in train_fails('--model', 'zzzzzzz')
+
+
+def test_unknown_criterion(train_fails):
+    line = train_fails('--criterion', 'focal')
+    assert "unknown criterion 'focal': known are ce, cosine, focal-cosine" in line
+
+
+def test_bad_criterion_arguments(train_fails):
+    assert 'it takes xent_weight, reduction' in train_fails('--criterion', 'cosine', '--criterion-kwargs', 'gamma=2')
+    assert "expected key=value, got 'gamma'" in train_fails('--criterion', 'cosine', '--criterion-kwargs', 'gamma')
+    assert '--criterion-kwargs needs a --criterion' in train_fails('--criterion-kwargs', 'gamma=2')
+    line = train_fails('--criterion', 'focal-cosine', '--criterion-kwargs', 'gamma=-1')
+    assert 'gamma must be at least 0.0, got -1' in line
+
+
+def test_data_folder(fails, few_digits, tmp_path, scripts):
+    assert 'name the data folder' in fails('train', *FLAGS)
+    assert 'the data folder nowhere does not exist' in fails('train', 'nowhere', *FLAGS)
+    (tmp_path / 'empty').mkdir()
+    assert "no images for the split 'train' in empty" in fails('train', 'empty', *FLAGS)
+    (tmp_path / 'half' / 'train').mkdir(parents=True)
+    assert "no images for the split 'train' in half/train" in fails('train', 'half', *FLAGS)
+    shutil.copytree(few_digits / 'train', tmp_path / 'only' / 'train')
+    line = fails('train', 'only', *FLAGS)
+    assert "only has no folder for the split 'validation': expected only/train and only/validation" in line
+    assert 'no images for the split' in fails('validate', 'empty', '--model', 'test_dsk_resnext')
+
+
+def test_fewer_images_than_a_batch(train_fails, monkeypatch):
+    assert '80 training images are fewer than one batch of 81' in train_fails('-b', '81')
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    assert 'fewer than one batch of 41 on each of 2 devices' in train_fails('-b', '41')
+
+
+def test_number_of_classes(train_fails, fails, few_digits):
+    assert '--num-classes 12 contradicts the data' in train_fails('--num-classes', '12')
+    line = fails('validate', few_digits, '--model', 'test_dsk_resnext', '--num-classes', '3')
+    assert '--num-classes 3 contradicts the data' in line
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='needs a machine without CUDA')
+def test_device(train_fails):
+    assert '--device cuda: there is no CUDA device, use --device cpu' in train_fails('--device', 'cuda')
+
+
+@pytest.mark.parametrize('workers', ['1', '0'])
+def test_corrupt_image(fails, few_digits, tmp_path, scripts, workers):
+    shutil.copytree(few_digits, tmp_path / 'data')
+    path = sorted((tmp_path / 'data' / 'train' / '3').iterdir())[0]
+    path.write_bytes(path.read_bytes()[:60])
+    line = fails('train', 'data', *FLAGS, '--workers', workers)
+    assert line.startswith(f'timm-vipriors train: error: {path.relative_to(tmp_path)} cannot be decoded')
+
+
+def test_checkpoints(train_fails, fails, few_digits, tmp_path):
+    assert '--resume: none.pth does not exist' in train_fails('--resume', 'none.pth')
+    assert '--initial-checkpoint: none.pth does not exist' in train_fails('--initial-checkpoint', 'none.pth')
+    (tmp_path / 'junk.pth').write_text('junk')
+    for flag in ('--resume', '--initial-checkpoint'):
+        assert 'junk.pth is not a checkpoint' in train_fails(flag, 'junk.pth')
+    torch.save({'arch': 'resnet18', 'state_dict': {'fc.bias': torch.zeros(4)}, 'epoch': 0}, 'other.pth')
+    expected = (
+        'other.pth is a checkpoint of resnet18 with 4 classes, which does not fit --model test_dsk_resnext with '
+        '10 classes'
+    )
+    for flag in ('--resume', '--initial-checkpoint'):
+        assert train_fails(flag, 'other.pth').endswith(expected)
+    line = fails('validate', few_digits, '--img-size', 32, '--model', 'test_dsk_resnext', '--checkpoint', 'other.pth')
+    assert line.endswith(expected)
+
+
+def test_a_checkpoint_with_code_is_not_run(train_fails, tmp_path):
+    class Code:
+        def __reduce__(self):
+            return (open, (str(tmp_path / 'hacked'), 'w'))
+
+    torch.save({'state_dict': {}, 'x': Code()}, 'evil.pth')
+    for flag in ('--resume', '--initial-checkpoint'):
+        assert 'evil.pth is not a checkpoint' in train_fails(flag, 'evil.pth')
+    assert not (tmp_path / 'hacked').exists()
+
+
+def test_images_too_small_for_the_network(train_fails):
+    assert 'its anti-aliasing needs an --img-size of 32 or more' in train_fails('--img-size', '8')
+
+
+def test_a_run_is_not_written_over(fails, few_digits, tmp_path, scripts):
+    folder = tmp_path / 'output' / 'train' / 'mine'
+    folder.mkdir(parents=True)
+    (folder / 'summary.csv').write_text('kept')
+    line = fails('train', few_digits, *FLAGS, '--experiment', 'mine', allowed=[folder / 'summary.csv'])
+    assert line.endswith(
+        'output/train/mine holds a run already: go on with it (--resume output/train/mine/last.pth.tar), '
+        'or name another --experiment'
+    )
+    assert (folder / 'summary.csv').read_text() == 'kept'
+    assert [p.name for p in folder.iterdir()] == ['summary.csv']
+
+
+def test_scripts_folder_without_scripts(fails, few_digits, tmp_path, monkeypatch):
+    monkeypatch.setenv('TIMM_SCRIPTS', str(tmp_path))
+    for name in ('train', 'validate'):
+        line = fails(name, few_digits)
+        assert f'which has no {name}.py: point it at a checkout of pytorch-image-models, or unset it' in line
+    (tmp_path / 'train.py').write_text('import sys\n')
+    assert 'is not a script of timm that we know: it has no parser, main' in fails('train', few_digits)
+
+
+def test_flag_of_timms_script_alone(fails, few_digits, monkeypatch):
+    monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
+    line = fails('train', few_digits, *FLAGS, '--jsd-loss')
+    assert 'unrecognized arguments: --jsd-loss (the bundled script has no such flag)' in line
+    assert 'export TIMM_SCRIPTS=' in line
+
+
+def test_losses_that_exclude_one_another(fails, few_digits, timm_scripts):
+    for flag in ('--jsd-loss', '--bce-loss'):
+        line = fails('train', few_digits, *FLAGS, '--criterion', 'cosine', flag)
+        assert 'leave --jsd-loss and --bce-loss out' in line
+    line = fails('train', few_digits, *FLAGS, '--criterion', 'cosine', '--kd-model-name', 'resnet18')
+    assert 'leave --kd-model-name out' in line
+
+
+def test_nothing_is_left_changed(train_fails):
+    argv = list(sys.argv)
+    train_fails('--model', 'zzzzzzz')
+    assert sys.argv == argv

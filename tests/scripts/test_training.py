@@ -1,0 +1,179 @@
+"""Training and validation for real, with the bundled scripts and with timm's own."""
+
+import csv
+import json
+import os
+
+import pytest
+import torch
+import yaml
+
+from timm_vipriors.cli import main
+
+FLAGS = ['--model', 'test_dsk_resnext', '--img-size', '32', '-b', '20', '--workers', '1', '--warmup-epochs', '0']
+
+
+def summary(folder):
+    with open(folder / 'summary.csv') as f:
+        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(f)]
+
+
+def load(path):
+    import argparse
+
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        return torch.load(path, weights_only=True)
+
+
+def result(stdout):
+    """The JSON that a script prints at its end."""
+    return json.JSONDecoder().raw_decode(stdout.split('--result\n')[1])[0]
+
+
+SAME_FLAGS = {
+    'plain': '--no-aug',
+    'focal-cosine': '--criterion focal-cosine --criterion-kwargs num_classes=10 scale=4',
+    'kim': (
+        '--criterion focal-cosine --opt rmsproptf --opt-eps 0.001 --sched step --lr 0.01 --decay-epochs 0.5 '
+        '--decay-rate 0.9 --aa rand-m9-mstd0.5 --reprob 0.3 --drop 0.2 --drop-path 0.1 --model-ema '
+        '--model-ema-decay 0.9 --amp --amp-dtype bfloat16'
+    ),
+    'mixed': (
+        '--criterion cosine --mixup 0.2 --cutmix 1 --mixup-off-epoch 1 --clip-grad 1 --grad-accum-steps 3 '
+        '--opt adamw --weight-decay 0.05 --channels-last --grad-checkpointing --sched-on-updates'
+    ),
+    'no prefetcher': '--criterion cosine --mixup 0.2 --no-prefetcher --hflip 0 --scale 0.5 1 --gp catavgmax',
+}
+
+
+@pytest.mark.parametrize('name', [n if n == 'kim' else pytest.param(n, marks=pytest.mark.slow) for n in SAME_FLAGS])
+def test_bundled_script_and_timms_give_the_same_figures(name, command, few_digits, timm_scripts, tmp_path):
+    rows = {}
+    for which, path in (('bundled', ''), ('timm', str(timm_scripts))):
+        flags = [*FLAGS, *SAME_FLAGS[name].split(), '--epochs', 2, '--experiment', which]
+        command('train', few_digits, *flags, env={'TIMM_SCRIPTS': path})
+        rows[which] = summary(tmp_path / 'output' / 'train' / which)
+    assert len(rows['bundled']) == 2
+    assert rows['bundled'] == rows['timm']
+    assert rows['bundled'][0]['train_loss'] > 0
+
+
+def test_a_run_and_its_records(command, few_digits, scripts, tmp_path):
+    flags = [*FLAGS, '--criterion', 'focal-cosine', '--criterion-kwargs', 'gamma=1.5', '--model-ema']
+    done = command('train', few_digits, *flags, '--epochs', 2, '--experiment', 'a')
+    folder = tmp_path / 'output' / 'train' / 'a'
+    rows = summary(folder)
+    assert [row['epoch'] for row in rows] == [0, 1]
+    best = max(rows, key=lambda row: row['eval_top1'])
+    last_lines = done.stdout.strip().splitlines()[-2:]
+    assert last_lines[0] == f'Best top-1: {best["eval_top1"]:.2f} % in epoch {best["epoch"]:.0f}'
+    assert last_lines[1] == f'Checkpoint: {os.path.join("./output/train", "a", "model_best.pth.tar")}'
+    args = yaml.safe_load((folder / 'args.yaml').read_text())
+    assert args['criterion'] == 'focal-cosine'
+    assert args['criterion_kwargs'] == {'gamma': 1.5}
+    assert args['num_classes'] == 10  # counted in the folder
+    assert args['device'] == ('cuda' if torch.cuda.is_available() else 'cpu')
+    assert 'criterion=FocalCosineLoss' in done.stderr
+    checkpoint = load(folder / 'last.pth.tar')
+    assert checkpoint['arch'] == 'test_dsk_resnext'
+    assert set(checkpoint['state_dict']) == set(checkpoint['state_dict_ema'])
+    assert 'update' in done.stderr or 'Train: 1' in done.stderr
+
+    done = command(
+        'validate',
+        few_digits,
+        '--model',
+        'test_dsk_resnext',
+        '--img-size',
+        32,
+        '--workers',
+        1,
+        '--use-ema',
+        '--checkpoint',
+        folder / 'last.pth.tar',
+        '--reparam',
+        '--results-file',
+        'r.csv',
+    )
+    assert result(done.stdout)['top1'] == pytest.approx(rows[-1]['eval_top1'], abs=1e-3)
+    with open(tmp_path / 'r.csv') as f:
+        assert float(next(csv.DictReader(f))['top1']) == result(done.stdout)['top1']
+
+
+def test_resumed_run_goes_on_exactly(command, few_digits, scripts, tmp_path):
+    flags = [*FLAGS, '--criterion', 'focal-cosine', '--criterion-kwargs', 'num_classes=10', '--model-ema', '--no-aug']
+    flags += '--opt momentum --sched multistep --decay-milestones 1 --seed 3'.split()
+    command('train', few_digits, *flags, '--epochs', 1, '--experiment', 'whole')
+    folder = tmp_path / 'output' / 'train'
+    first = load(folder / 'whole' / 'last.pth.tar')
+    resume = ['--resume', folder / 'whole' / 'last.pth.tar', '--epochs', 2]
+    command('train', few_digits, *flags, *resume, '--experiment', 'b')
+    command('train', few_digits, *flags, *resume, '--experiment', 'c')
+    b, c = (load(folder / name / 'last.pth.tar') for name in 'bc')
+    assert b['epoch'] == 1
+    for key in ('state_dict', 'state_dict_ema'):
+        assert all(torch.equal(v, c[key][k]) for k, v in b[key].items())
+        assert not all(torch.equal(v, first[key][k]) for k, v in b[key].items())
+    assert b['task_state']['criterion']['head.weight'].shape == (10, 10)
+    assert not torch.equal(b['task_state']['criterion']['head.weight'], first['task_state']['criterion']['head.weight'])
+    assert summary(folder / 'b')[0]['epoch'] == 1
+
+    other = command('train', few_digits, *FLAGS, *resume, '--criterion', 'cosine', check=False)
+    assert other.returncode == 2
+    assert 'criterion state of' in other.stderr.splitlines()[-1]
+
+
+def test_two_processes(command, few_digits, scripts, tmp_path):
+    launcher = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
+    flags = [*FLAGS, '--criterion', 'focal-cosine', '--criterion-kwargs', 'num_classes=10', '--epochs', 1, '--no-aug']
+    done = command('train', few_digits, *flags, '--experiment', 'two', launcher=launcher)
+    assert done.stdout.count('Best top-1') == 1
+    rows = summary(tmp_path / 'output' / 'train' / 'two')
+    assert len(rows) == 1
+    assert rows[0]['lr'] == pytest.approx(0.1 * 40 / 256)
+
+
+def test_config_file_and_no_validation(command, few_digits, scripts, tmp_path):
+    (tmp_path / 'c.yaml').write_text('criterion: cosine\nlr: 0.03\n')
+    flags = [*FLAGS, '-c', 'c.yaml', '--val-split', '', '--epochs', 1, '--experiment', 'x', '--eval-metric', 'loss']
+    done = command('train', few_digits, *flags)
+    assert 'criterion=CosineLoss' in done.stderr
+    assert summary(tmp_path / 'output' / 'train' / 'x')[0]['lr'] == 0.03
+    assert 'Best loss' in done.stdout
+
+
+def test_help_shows_our_flags_beside_the_scripts(scripts, capsys):
+    with pytest.raises(SystemExit) as e:
+        main(['train', '--help'])
+    assert e.value.code == 0
+    text = capsys.readouterr().out
+    for flag in (
+        '--criterion SPEC',
+        '--criterion-kwargs',
+        '--model',
+        '--drop-path',
+        '--aa',
+        'ce, cosine, focal-cosine',
+    ):
+        assert flag in ' '.join(text.split())
+
+
+def test_version_mismatch_is_a_warning(few_digits, tmp_path, monkeypatch, capsys):
+    (tmp_path / 'timm').mkdir()
+    (tmp_path / 'timm' / 'version.py').write_text("__version__ = '0.1'\n")
+    (tmp_path / 'train.py').write_text('import sys\n')
+    monkeypatch.setenv('TIMM_SCRIPTS', str(tmp_path))
+    assert main(['train', str(few_digits)]) == 2
+    assert 'warning: the scripts in TIMM_SCRIPTS are of timm 0.1, installed is timm' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_learns_the_digits(command, digits, scripts):
+    """A few epochs of each criterion reach what they must on the held-out digits."""
+    flags = (
+        '--model test_dsk_resnext --img-size 32 --crop-pct 1 --workers 1 -b 50 -vb 433 --epochs 10 --opt adamw '
+        '--lr 3e-3 --weight-decay 0.05 --warmup-epochs 2 --scale 0.7 1 --ratio 0.9 1.1 --hflip 0 --color-jitter 0'
+    ).split()
+    for criterion in ('ce', 'cosine', 'focal-cosine'):
+        done = command('train', digits, *flags, '--criterion', criterion, '--smoothing', '0')
+        assert result(done.stdout)[-1]['validation']['top1'] > 85, criterion

@@ -1,0 +1,114 @@
+"""The recipes as a user runs them: their flags, their environment, their folders with odd names."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT
+from .scripts.test_training import result, summary
+
+RECIPES = sorted(p for p in (ROOT / 'train_recipes').glob('*.sh') if p.name != 'common.sh')
+
+
+def recipe(path, *args, cwd, check=True, **env):
+    done = subprocess.run(
+        [str(path), *map(str, args)],
+        cwd=cwd,
+        env={**os.environ, 'PYTHON': sys.executable, **env},
+        text=True,
+        capture_output=True,
+        timeout=570,
+    )
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def dry_run(path, *args, cwd, **env):
+    return [shlex.split(line) for line in recipe(path, *args, cwd=cwd, DRY_RUN='1', **env).stdout.splitlines()]
+
+
+def test_there_are_recipes():
+    assert {p.name for p in RECIPES} == {'effnet_b7_fcl.sh', 'quickstart.sh'}
+
+
+@pytest.mark.parametrize('path', RECIPES, ids=lambda p: p.name)
+def test_every_recipe_keeps_the_rules(path, tmp_path):
+    text = path.read_text()
+    assert os.access(path, os.X_OK)
+    for mark in ('#   ./train_recipes/' + path.name, '# Settings:', '# Time:', 'DRY_RUN=1'):
+        assert mark in text
+    data = "my $(touch hacked) 'data'"
+    (tmp_path / data).mkdir()
+    lines = dry_run(path, data, '--epochs', '7', '--opt', 'lion', cwd=tmp_path)
+    train = next(line for line in lines if 'train' in line)
+    assert train[:4] == [sys.executable, '-m', 'timm_vipriors', 'train']
+    assert train[4] == data
+    assert train[-4:] == ['--epochs', '7', '--opt', 'lion']  # last, so they win
+    two = next(line for line in dry_run(path, data, cwd=tmp_path, GPUS='2') if 'train' in line)
+    assert two[2:5] == ['torch.distributed.run', '--standalone', '--nproc_per_node=2']
+    assert [p.name for p in tmp_path.iterdir()] == [data]
+
+
+@pytest.mark.parametrize('path', RECIPES, ids=lambda p: p.name)
+def test_flags_of_recipes_are_flags_of_the_bundled_script(path, tmp_path, monkeypatch):
+    from timm_vipriors.scripts.runner import add_criterion_options, find_script, load_script
+
+    monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
+    parser = load_script(find_script('train')).parser
+    add_criterion_options(parser)
+    (tmp_path / 'data').mkdir()
+    line = next(line for line in dry_run(path, 'data', cwd=tmp_path) if 'train' in line)
+    args = parser.parse_args(line[4:])
+    assert args.criterion == 'focal-cosine'
+    assert args.smoothing == 0
+
+
+def test_kims_settings(tmp_path):
+    """The figures of the authors' args.yaml, by today's names."""
+    path = ROOT / 'train_recipes' / 'effnet_b7_fcl.sh'
+    line = ' '.join(dry_run(path, 'data', cwd=tmp_path)[0])
+    for flag in (
+        '--model efficientnet_b7 --epochs 450 --cooldown-epochs 10 --batch-size 10 --opt rmsproptf --opt-eps 0.001 '
+        '--momentum 0.9 --weight-decay 1e-5 --sched step --lr 0.016 --decay-epochs 2.4 --decay-rate 0.97 '
+        '--warmup-epochs 3 --warmup-lr 1e-6 --min-lr 1e-5 --drop 0.3 --drop-path 0.2 --model-ema-decay 0.9999 '
+        '--aa rand-m9-mstd0.5 --color-jitter 0.4 --reprob 0.2 --remode pixel'
+    ).split(' --'):
+        assert f'--{flag.removeprefix("--")} ' in line + ' ', flag
+
+
+def test_a_recipe_without_data_says_how_it_is_used(tmp_path):
+    for args in ((), ('--epochs', '1')):
+        done = recipe(ROOT / 'train_recipes' / 'effnet_b7_fcl.sh', *args, cwd=tmp_path, check=False)
+        assert done.returncode == 2
+        assert 'usage:' in done.stderr
+        assert done.stdout == ''
+
+
+def test_quickstart_makes_its_data_and_validates_what_it_trained(scripts, tmp_path):
+    data = "the digits' folder"
+    flags = ['--epochs', 1, '--warmup-epochs', 0, '--img-size', 24, '--experiment', 'q']
+    done = recipe(ROOT / 'train_recipes' / 'quickstart.sh', data, *flags, cwd=tmp_path)
+    assert '500 images in train, 1297 in validation' in done.stdout
+    top1 = summary(tmp_path / 'output' / 'train' / 'q')[-1]['eval_top1']
+    assert result(done.stdout.split('Checkpoint:')[1])['top1'] == pytest.approx(top1, abs=1e-3)
+    assert f'Acc@1 {top1:.3f}' in done.stderr
+
+
+def test_effnet_b7_fcl_runs(scripts, few_digits, tmp_path):
+    flags = '--model efficientnet_b0 --img-size 64 --epochs 1 --cooldown-epochs 0 --experiment b --workers 1 --no-aug'
+    recipe(ROOT / 'train_recipes' / 'effnet_b7_fcl.sh', few_digits, *flags.split(), cwd=tmp_path)
+    assert len(summary(tmp_path / 'output' / 'train' / 'b')) == 1
+
+
+@pytest.mark.slow
+def test_quickstart_reaches_its_accuracy(tmp_path, monkeypatch):
+    monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
+    done = recipe(ROOT / 'train_recipes' / 'quickstart.sh', cwd=tmp_path)
+    top1 = float(re.findall(r'Acc@1 ([\d.]+)', done.stderr)[-1])
+    assert top1 >= 95
+    assert (Path(tmp_path) / 'digits' / 'train' / '0').is_dir()
