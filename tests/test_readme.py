@@ -43,7 +43,7 @@ def test_commands_exist():
             if word.startswith('./'):
                 assert os.access(ROOT / word, os.X_OK), word
                 seen += 1
-        if words[0] == 'timm-vipriors':
+        if words[:1] == ['timm-vipriors']:
             assert words[1] in SCRIPTS
             seen += 1
     assert seen == 5
