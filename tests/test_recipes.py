@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from timm_vipriors.hierarchy import ClassHierarchy
+from timm_vipriors.scripts.criterion import add_criterion_options
+from timm_vipriors.scripts.runner import find_script, load_script
+
 from .conftest import ROOT
-from .scripts.test_training import result, summary
+from .scripts.test_training import load, result, summary
 
 RECIPES = sorted(p for p in (ROOT / 'train_recipes').glob('*.sh') if p.name != 'common.sh')
 
@@ -33,7 +37,7 @@ def dry_run(path, *args, cwd, **env):
 
 
 def test_there_are_recipes():
-    assert {p.name for p in RECIPES} == {'effnet_b7_fcl.sh', 'quickstart.sh'}
+    assert {p.name for p in RECIPES} == {'effnet_b7_fcl.sh', 'effnet_tsl.sh', 'quickstart.sh'}
 
 
 @pytest.mark.parametrize('path', RECIPES, ids=lambda p: p.name)
@@ -48,7 +52,8 @@ def test_every_recipe_keeps_the_rules(path, tmp_path):
     train = next(line for line in lines if 'train' in line)
     assert train[:4] == [sys.executable, '-m', 'timm_vipriors', 'train']
     assert train[4] == data
-    assert train[-4:] == ['--epochs', '7', '--opt', 'lion']  # last, so they win
+    own = train.index('--experiment') if path.name == 'effnet_tsl.sh' else len(train)  # its stages need their names
+    assert train[own - 4 : own] == ['--epochs', '7', '--opt', 'lion']  # last, so they win
     two = next(line for line in dry_run(path, data, cwd=tmp_path, GPUS='2') if 'train' in line)
     assert two[2:5] == ['torch.distributed.run', '--standalone', '--nproc_per_node=2']
     assert [p.name for p in tmp_path.iterdir()] == [data]
@@ -56,16 +61,13 @@ def test_every_recipe_keeps_the_rules(path, tmp_path):
 
 @pytest.mark.parametrize('path', RECIPES, ids=lambda p: p.name)
 def test_flags_of_recipes_are_flags_of_the_bundled_script(path, tmp_path, monkeypatch):
-    from timm_vipriors.scripts.runner import add_criterion_options, find_script, load_script
-
     monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
     parser = load_script(find_script('train')).parser
     add_criterion_options(parser)
     (tmp_path / 'data').mkdir()
-    line = next(line for line in dry_run(path, 'data', cwd=tmp_path) if 'train' in line)
-    args = parser.parse_args(line[4:])
-    assert args.criterion == 'focal-cosine'
-    assert args.smoothing == 0
+    lines = [line for line in dry_run(path, 'data', cwd=tmp_path) if 'train' in line]
+    criteria = [parser.parse_args(line[4:]).criterion for line in lines]
+    assert criteria == (['ce', 'ce+tsl'] if path.name == 'effnet_tsl.sh' else ['focal-cosine'])
 
 
 def test_kims_settings(tmp_path):
@@ -82,8 +84,8 @@ def test_kims_settings(tmp_path):
 
 
 def test_a_recipe_without_data_says_how_it_is_used(tmp_path):
-    for args in ((), ('--epochs', '1')):
-        done = recipe(ROOT / 'train_recipes' / 'effnet_b7_fcl.sh', *args, cwd=tmp_path, check=False)
+    for name, args in (('effnet_b7_fcl.sh', ()), ('effnet_b7_fcl.sh', ('--epochs', '1')), ('effnet_tsl.sh', ())):
+        done = recipe(ROOT / 'train_recipes' / name, *args, cwd=tmp_path, check=False)
         assert done.returncode == 2
         assert 'usage:' in done.stderr
         assert done.stdout == ''
@@ -103,6 +105,18 @@ def test_effnet_b7_fcl_runs(scripts, few_digits, tmp_path):
     flags = '--model efficientnet_b0 --img-size 64 --epochs 1 --cooldown-epochs 0 --experiment b --workers 1 --no-aug'
     recipe(ROOT / 'train_recipes' / 'effnet_b7_fcl.sh', few_digits, *flags.split(), cwd=tmp_path)
     assert len(summary(tmp_path / 'output' / 'train' / 'b')) == 1
+
+
+@pytest.mark.slow
+def test_effnet_tsl_trains_on_the_tree_of_its_baseline(scripts, few_digits, tmp_path):
+    flags = '--model test_efficientnet --img-size 32 --epochs 1 --warmup-epochs 0 -b 20 --workers 1'.split()
+    recipe(ROOT / 'train_recipes' / 'effnet_tsl.sh', few_digits, *flags, cwd=tmp_path, NAME='two')
+    folder = tmp_path / 'output' / 'train'
+    tree = ClassHierarchy.load(folder / 'two-tsl-tree.json')
+    assert tree == ClassHierarchy.from_checkpoint(folder / 'two-baseline' / 'last.pth.tar', tree.class_names)
+    assert tree.class_names == tuple('0123456789')
+    state = load(folder / 'two-tsl' / 'last.pth.tar')['task_state']['criterion']
+    assert tuple(state['tree.parents'].tolist()) == tree.parents
 
 
 @pytest.mark.slow

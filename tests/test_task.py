@@ -9,8 +9,9 @@ from timm.optim import create_optimizer_v2
 from timm.task import ClassificationTask
 from torch import nn
 
-from timm_vipriors.loss import FocalCosineLoss
-from timm_vipriors.task import FeatureClassificationTask
+from timm_vipriors.hierarchy import ClassHierarchy
+from timm_vipriors.loss import FocalCosineLoss, create_loss
+from timm_vipriors.task import FeatureClassificationTask, feature_dim
 
 CLASSES = 6
 
@@ -203,3 +204,33 @@ def test_autocast(dtype):
     assert loss.dtype == torch.float32
     loss.backward()
     assert all(p.grad.isfinite().all() for p in task.parameters())
+
+
+@pytest.mark.parametrize('pool', ['avg', 'catavgmax'])
+def test_feature_dim_is_the_width_of_the_features(pool):
+    model = make_model(global_pool=pool)
+    assert feature_dim(model) == model.forward_head(model.forward_features(batch()[0]), pre_logits=True).shape[1]
+
+
+def test_a_growing_tree_sees_the_models_classifier_and_its_ema_copys():
+    criterion = create_loss('ce+tsl', num_classes=CLASSES, tree_start_epoch=0, steps_per_epoch=2)
+    task = make_task(criterion)
+    assert criterion.tree._classifier[0] is task.get_eval_model().fc
+    expected = ClassHierarchy.induce(task.get_eval_model().fc.weight)
+    task(*batch())['loss'].backward()
+    assert tuple(criterion.tree.parents.tolist()) == expected.parents
+    task.setup_ema()
+    task.update_ema(step=1)
+    ema = task.get_trainable_module(ema=True).module
+    assert ema.criterion.tree._classifier[0] is ema.model.fc
+    assert torch.equal(ema.criterion.tree.parents, criterion.tree.parents)
+
+
+def test_composite_with_accumulation_and_clipping_of_centres():
+    task = make_task(create_loss('pcl+center', num_classes=CLASSES, feature_dim=384))
+    for _ in range(2):
+        with task.no_sync():
+            task(*batch())['loss'].backward()
+    assert all(p.grad is not None for p in task.parameters())
+    assert not any(b is p for b in task.buffers() for p in task.get_clip_parameters())
+    assert 'features' in task(*batch())

@@ -36,17 +36,21 @@ class FeatureModule(nn.Module):
         self.model = model
         self.criterion = criterion
         self.needs_features = getattr(criterion, 'needs_features', False)
-        if self.needs_features and not isinstance(_classifier(model), nn.Module):
+        attach = getattr(criterion, 'attach', None)
+        classifier = get_classifier(model) if self.needs_features or attach else None
+        if self.needs_features and classifier is None:
             raise ValueError(
                 f'{type(criterion).__name__} needs features: expected a timm model with forward_head() and one '
                 f'classifier, got {type(model).__name__}'
             )
+        if attach is not None and classifier is not None:
+            attach(classifier)  # for criteria that learn from it, such as a tree that grows
 
     def forward(self, input: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         if not self.needs_features:
             return self.model(input), None
         features = self.model.forward_head(self.model.forward_features(input), pre_logits=True)
-        return _classifier(self.model)(features), features
+        return get_classifier(self.model)(features), features
 
     def no_weight_decay(self) -> set[str]:
         """Names of the parameters that the optimizer must not decay."""
@@ -63,8 +67,20 @@ class FeatureModule(nn.Module):
         return lambda name: layers.get(name.removeprefix('model.'), last)
 
 
-def _classifier(model: nn.Module) -> Any:
-    return model.get_classifier() if hasattr(model, 'forward_head') and hasattr(model, 'get_classifier') else None
+def get_classifier(model: nn.Module) -> nn.Module | None:
+    """The one classifier of a timm model, or None if it has none, or several."""
+    model = unwrap_model(model)
+    if not (hasattr(model, 'forward_head') and hasattr(model, 'get_classifier')):
+        return None
+    classifier = model.get_classifier()
+    return classifier if isinstance(classifier, nn.Module) else None
+
+
+def feature_dim(model: nn.Module) -> int:
+    """Width D of a timm model's features: what its classifier takes, or `head_hidden_size`."""
+    # timm before 1.0.31 does not count global_pool='catavgmax' twice in head_hidden_size, so the classifier goes first
+    classifier = get_classifier(model)
+    return getattr(classifier, 'in_features', None) or unwrap_model(model).head_hidden_size
 
 
 class FeatureClassificationTask(ClassificationTask):

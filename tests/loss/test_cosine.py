@@ -8,26 +8,13 @@ import torch.nn.functional as F
 
 from timm_vipriors.loss import CosineLoss, FocalCosineLoss, cosine_loss, focal_cosine_loss
 
-CLASSES = 5
-
-
-def logits(batch=4, classes=CLASSES, seed=0, **kwargs):
-    return torch.randn(batch, classes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64, **kwargs)
-
-
-def hard(batch=4, classes=CLASSES):
-    return torch.arange(batch) * 7 % classes
-
-
-def soft(batch=4, classes=CLASSES):
-    return torch.softmax(2 * logits(batch, classes, seed=9), dim=1)
+from .targets import BAD, CLASSES, hard, label_rows, logits, soft
 
 
 def reference(z, y, gamma, alpha, xent_weight, scale, head=None):
     """The loss of each sample by plain Python arithmetic."""
     losses = []
-    for row, target in zip(z.tolist(), y.tolist(), strict=True):
-        label = target if isinstance(target, list) else [float(c == target) for c in range(len(row))]
+    for row, label in zip(z.tolist(), label_rows(y, z.shape[1]), strict=True):
         norm = math.sqrt(sum(v * v for v in row))
         direction = [v / norm for v in row]
         cos = sum(a * b for a, b in zip(direction, label, strict=True)) / math.sqrt(sum(v * v for v in label))
@@ -159,20 +146,7 @@ def test_compiles_without_graph_break():
         torch.testing.assert_close(compiled(logits().float(), y), loss(logits().float(), y))
 
 
-@pytest.mark.parametrize(
-    ('z', 'y', 'message'),
-    [
-        (logits(), torch.tensor([0, 1, 2, 5]), r'in 0 … 4 for 5 logits, got 5'),
-        (logits(), torch.tensor([0, 1, 2, -1]), r'got -1'),
-        (logits(), torch.tensor([0, 1]), r'shape \(4,\) or soft labels of shape \(4, 5\), got \(2,\)'),
-        (logits(), torch.full((4, 5), 0.5), r'must sum to one within 0.01, got a row off by 1.5'),
-        (logits(), torch.full((4, 5), float('nan')), r'off by nan'),
-        (logits(), torch.ones(4, 5, dtype=torch.long), r'must be floating-point soft labels, got torch.int64'),
-        (logits(), torch.ones(4), r'must be integer class indices, got torch.float32'),
-        (logits()[0], hard(), r'logits of shape \(B, C\), got \(5,\)'),
-        (logits(0), hard(0), r'empty batch'),
-    ],
-)
+@pytest.mark.parametrize(('z', 'y', 'message'), BAD)
 @pytest.mark.parametrize('loss', [CosineLoss(), FocalCosineLoss()])
 def test_bad_input(loss, z, y, message):
     with pytest.raises(ValueError, match=message):

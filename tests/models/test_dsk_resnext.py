@@ -75,7 +75,9 @@ def test_default_input_gives_the_configured_feature_size(name):
     assert all(t.device.type == 'meta' for t in [*model.parameters(), *model.buffers()])
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize(
+    'name', [n if '26' in n or 'test' in n else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
+)
 def test_fused_model_is_equal_after_training_steps(name):
     model = create(name).train()
     for norm in modules(model, nn.BatchNorm2d):

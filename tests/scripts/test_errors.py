@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from timm_vipriors.cli import main
+from timm_vipriors.hierarchy import ClassHierarchy
 
 FLAGS = ['--model', 'test_dsk_resnext', '--img-size', '32', '--epochs', '1', '-b', '20', '--workers', '1']
 
@@ -52,9 +53,21 @@ def test_unknown_criterion(train_fails):
 def test_bad_criterion_arguments(train_fails):
     assert 'it takes xent_weight, reduction' in train_fails('--criterion', 'cosine', '--criterion-kwargs', 'gamma=2')
     assert "expected key=value, got 'gamma'" in train_fails('--criterion', 'cosine', '--criterion-kwargs', 'gamma')
-    assert '--criterion-kwargs needs a --criterion' in train_fails('--criterion-kwargs', 'gamma=2')
+    assert '--criterion-kwargs and --hierarchy need a --criterion' in train_fails('--criterion-kwargs', 'gamma=2')
     line = train_fails('--criterion', 'focal-cosine', '--criterion-kwargs', 'gamma=-1')
     assert 'gamma must be at least 0.0, got -1' in line
+
+
+def test_trees(train_fails, tmp_path):
+    tsl = ('--criterion', 'pcl+center+tsl')
+    assert '--criterion pcl+center+tsl needs a tree: --hierarchy FILE' in train_fails(*tsl)
+    assert 'nowhere.json' in train_fails(*tsl, '--hierarchy', 'nowhere.json')
+    (tmp_path / 'junk.json').write_text('{')
+    assert 'junk.json' in train_fails(*tsl, '--hierarchy', 'junk.json')
+    ClassHierarchy([3, 3, 4, 4, -1]).save('three.json')
+    assert 'the hierarchy has 3 classes, expected 10' in train_fails(*tsl, '--hierarchy', 'three.json')
+    assert '--hierarchy is for a criterion with +tsl' in train_fails('--criterion', 'pcl', '--hierarchy', 'three.json')
+    assert '--criterion-kwargs and --hierarchy need a --criterion' in train_fails('--hierarchy', 'three.json')
 
 
 def test_data_folder(fails, few_digits, tmp_path, scripts):

@@ -1,14 +1,20 @@
 """Training and validation for real, with the bundled scripts and with timm's own."""
 
+import argparse
 import csv
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
 import yaml
 
 from timm_vipriors.cli import main
+from timm_vipriors.hierarchy import ClassHierarchy
 
 FLAGS = ['--model', 'test_dsk_resnext', '--img-size', '32', '-b', '20', '--workers', '1', '--warmup-epochs', '0']
 
@@ -19,8 +25,6 @@ def summary(folder):
 
 
 def load(path):
-    import argparse
-
     with torch.serialization.safe_globals([argparse.Namespace]):
         return torch.load(path, weights_only=True)
 
@@ -100,6 +104,7 @@ def test_a_run_and_its_records(command, few_digits, scripts, tmp_path):
         assert float(next(csv.DictReader(f))['top1']) == result(done.stdout)['top1']
 
 
+@pytest.mark.slow
 def test_resumed_run_goes_on_exactly(command, few_digits, scripts, tmp_path):
     flags = [*FLAGS, '--criterion', 'focal-cosine', '--criterion-kwargs', 'num_classes=10', '--model-ema', '--no-aug']
     flags += '--opt momentum --sched multistep --decay-milestones 1 --seed 3'.split()
@@ -121,6 +126,70 @@ def test_resumed_run_goes_on_exactly(command, few_digits, scripts, tmp_path):
     other = command('train', few_digits, *FLAGS, *resume, '--criterion', 'cosine', check=False)
     assert other.returncode == 2
     assert 'criterion state of' in other.stderr.splitlines()[-1]
+
+
+@pytest.fixture
+def tree(tmp_path):
+    path = tmp_path / 'tree.json'
+    ClassHierarchy.induce(torch.randn(10, 6, generator=torch.Generator().manual_seed(0))).save(path)
+    return path
+
+
+def equal(a, b):
+    """Whether two nested states are the same to the bit."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+def test_composite_with_a_given_tree(command, few_digits, scripts, tree, tmp_path):
+    flags = [*FLAGS, '--criterion', 'pcl+center+tsl', '--hierarchy', tree, '--criterion-kwargs', 'tree_mode=soft']
+    command('train', few_digits, *flags, '--epochs', 1, '--experiment', 'a')
+    state = load(tmp_path / 'output' / 'train' / 'a' / 'last.pth.tar')['task_state']['criterion']
+    assert state['center.centers'].shape == (10, 384)
+    assert state['center.centers'].abs().sum() > 0
+    assert tuple(state['tree.parents'].tolist()) == ClassHierarchy.load(tree).parents
+    args = yaml.safe_load((tmp_path / 'output' / 'train' / 'a' / 'args.yaml').read_text())
+    assert args['hierarchy'] == str(tree)
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_run_ends_as_one_that_stopped(few_digits, scripts, command, tmp_path):
+    """SIGKILL in mid-epoch; centres, the grown tree, EMA and weights end as after a clean stop at the same epoch."""
+    flags = (
+        '--model test_dsk_resnext --img-size 32 -b 10 --workers 1 --warmup-epochs 0 --sched multistep --model-ema '
+        '--criterion pcl+center+tsl --criterion-kwargs tree_start_epoch=1 tree_update_every=1 center_weight=0.01'
+    ).split()
+    folder = tmp_path / 'output' / 'train'
+    command('train', few_digits, *flags, '--epochs', 1, '--experiment', 'clean')
+
+    line = [sys.executable, '-m', 'timm_vipriors', 'train', str(few_digits), *flags, '--epochs', '3']
+    last = folder / 'killed' / 'last.pth.tar'
+    process = subprocess.Popen(
+        [*line, '--experiment', 'killed'], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not last.exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(0.1)  # into the next epoch
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert load(last)['epoch'] == 0
+
+    ends = []
+    for name in ('clean', 'killed'):
+        resume = ['--resume', folder / name / 'last.pth.tar', '--epochs', 3, '--experiment', f'{name}-resumed']
+        command('train', few_digits, *flags, *resume)
+        ends.append(load(folder / f'{name}-resumed' / 'last.pth.tar'))
+    assert ends[0]['epoch'] == 2
+    for key in ('state_dict', 'state_dict_ema', 'task_state', 'task_state_ema', 'optimizer'):
+        assert equal(ends[0][key], ends[1][key]), key
+    state = ends[0]['task_state']['criterion']
+    assert state['tree.step'] == 3 * 8
+    assert -2 not in state['tree.parents']
+    start = load(last)['task_state']['criterion']
+    assert -2 in start['tree.parents']  # no tree in the first epoch
+    assert not torch.equal(start['center.centers'], state['center.centers'])
 
 
 def test_two_processes(command, few_digits, scripts, tmp_path):
@@ -168,12 +237,15 @@ def test_version_mismatch_is_a_warning(few_digits, tmp_path, monkeypatch, capsys
 
 
 @pytest.mark.slow
-def test_learns_the_digits(command, digits, scripts):
+def test_learns_the_digits(command, digits, monkeypatch):
     """A few epochs of each criterion reach what they must on the held-out digits."""
     flags = (
         '--model test_dsk_resnext --img-size 32 --crop-pct 1 --workers 1 -b 50 -vb 433 --epochs 10 --opt adamw '
         '--lr 3e-3 --weight-decay 0.05 --warmup-epochs 2 --scale 0.7 1 --ratio 0.9 1.1 --hflip 0 --color-jitter 0'
     ).split()
-    for criterion in ('ce', 'cosine', 'focal-cosine'):
-        done = command('train', digits, *flags, '--criterion', criterion, '--smoothing', '0')
+    monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
+    tree = ['--criterion-kwargs', 'tree_start_epoch=2']
+    for criterion in ('ce', 'cosine', 'focal-cosine', 'pcl', 'pcl+center+tsl'):
+        extra = tree if 'tsl' in criterion else []
+        done = command('train', digits, *flags, '--criterion', criterion, *extra, '--smoothing', '0')
         assert result(done.stdout)[-1]['validation']['top1'] > 85, criterion

@@ -11,6 +11,7 @@ from timm.data import create_dataset
 from timm.data.dataset_factory import _search_split
 from timm.data.readers.reader_image_folder import ReaderImageFolder
 
+from ..checkpoint import read_checkpoint
 from ..errors import UserError
 
 
@@ -147,17 +148,6 @@ def explain_checkpoint(args: argparse.Namespace, error: Exception) -> str | None
         f'{path} is a checkpoint of {arch} with {classes or "an unknown number of"} classes, which does not fit '
         f'--model {args.model} with {args.num_classes or "its default number of"} classes'
     )
-
-
-def read_checkpoint(path: str) -> dict:
-    """Read a checkpoint without running code from it."""
-    if path.endswith('.safetensors'):
-        from safetensors.torch import load_file
-
-        return {'state_dict': load_file(path)}
-    with torch.serialization.safe_globals([argparse.Namespace]):
-        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-    return checkpoint if isinstance(checkpoint, dict) else {}
 
 
 def count_classes(checkpoint: dict) -> int | None:

@@ -20,12 +20,12 @@ import timm
 import torch
 from timm import utils
 from timm.data.dataset import ImageDataset
+from timm.utils import unwrap_model
 
 from ..data.strict import CorruptImageError, StrictImageDataset
 from ..errors import UserError
-from ..loss import CRITERIA, create_loss
-from ..loss.composite import check_spec
-from ..task import FeatureClassificationTask
+from ..task import FeatureClassificationTask, feature_dim
+from .criterion import add_criterion_options, check_criterion, make_criterion
 from .preflight import check_before_start, explain_checkpoint
 
 
@@ -113,61 +113,10 @@ def parse_args(script: ModuleType) -> argparse.Namespace:
         raise UserError(f'{e.filename} does not exist') from e
 
 
-class KeyValues(utils.ParseKwargs):
-    """timm's `key=value …` with a sentence for what is not one."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        for value in values:
-            if '=' not in value:
-                parser.error(f'{option_string}: expected key=value, got {value!r} (name the data folder before it)')
-        super().__call__(parser, namespace, values, option_string)
-
-
-def add_criterion_options(parser: argparse.ArgumentParser) -> None:
-    """Add our flags to a training script's parser. They so stand in its help, in --config files and in args.yaml."""
-
-    def criterion(spec: str) -> str:
-        try:
-            return check_spec(spec)
-        except ValueError as e:
-            raise argparse.ArgumentTypeError(str(e)) from None
-
-    group = parser.add_argument_group('timm-vipriors')
-    group.add_argument(
-        '--criterion',
-        type=criterion,
-        metavar='SPEC',
-        help=f"training loss in place of the script's own: {', '.join(CRITERIA)}",
-    )
-    group.add_argument(
-        '--criterion-kwargs',
-        nargs='+',
-        default={},
-        action=KeyValues,
-        metavar='K=V',
-        help='its arguments, such as gamma=2 xent_weight=0.1',
-    )
-
-
-def make_criterion(args: argparse.Namespace) -> torch.nn.Module | None:
-    """The criterion that the flags ask for, or None for the script's own."""
-    if getattr(args, 'criterion', None) is None:
-        if getattr(args, 'criterion_kwargs', None):
-            raise UserError('--criterion-kwargs needs a --criterion')
-        return None
-    if getattr(args, 'jsd_loss', False) or getattr(args, 'bce_loss', False):
-        raise UserError('--criterion replaces the loss of the script: leave --jsd-loss and --bce-loss out')
-    if getattr(args, 'kd_model_name', None):
-        raise UserError('--criterion does not go together with distillation: leave --kd-model-name out')
-    try:
-        return create_loss(args.criterion, **args.criterion_kwargs)
-    except ValueError as e:
-        raise UserError(str(e)) from e
-
-
 def plug_in(script: ModuleType, args: argparse.Namespace) -> None:
     """Put our task, data set and loader in the places where the script looks for timm's."""
-    criterion = make_criterion(args)
+    criterion_kwargs_of_flags = check_criterion(args)
+    batches_per_epoch = None
 
     def make_task(
         model: torch.nn.Module,
@@ -179,11 +128,19 @@ def plug_in(script: ModuleType, args: argparse.Namespace) -> None:
             from timm.loss import create_classification_loss
 
             criterion_of_script = create_classification_loss(**(criterion_kwargs or {}))
-        if criterion is None:
+        if criterion_kwargs_of_flags is None:
             return FeatureClassificationTask(model, criterion_of_script, **kwargs)
         # the script's own loss tells whether it smooths hard labels; those of mixup come smoothed
         smoothing = getattr(criterion_of_script, 'smoothing', 0.0)
-        return FeatureClassificationTask(model, criterion, smoothing=smoothing, **kwargs)
+        own_kwargs = dict(criterion_kwargs_of_flags)
+        if 'tree_start_epoch' in own_kwargs:
+            own_kwargs.setdefault('steps_per_epoch', batches_per_epoch)
+        try:
+            num_classes = unwrap_model(model).num_classes
+            criterion = make_criterion(args.criterion, own_kwargs, num_classes, feature_dim(model))
+            return FeatureClassificationTask(model, criterion, smoothing=smoothing, **kwargs)
+        except ValueError as e:
+            raise UserError(str(e)) from e
 
     def make_dataset(*dataset_args: Any, **kwargs: Any) -> Any:
         dataset = create_dataset(*dataset_args, **kwargs)
@@ -192,7 +149,11 @@ def plug_in(script: ModuleType, args: argparse.Namespace) -> None:
     def make_loader(*loader_args: Any, **kwargs: Any) -> Any:
         if kwargs.get('num_workers') == 0:  # timm before 1.0.31 asks for persistent workers where there are none
             kwargs['persistent_workers'] = False
-        return create_loader(*loader_args, **kwargs)
+        loader = create_loader(*loader_args, **kwargs)
+        if kwargs.get('is_training'):
+            nonlocal batches_per_epoch
+            batches_per_epoch = len(loader)
+        return loader
 
     create_dataset, create_loader = script.create_dataset, script.create_loader
     script.create_dataset, script.create_loader = make_dataset, make_loader

@@ -1,0 +1,331 @@
+"""A tree over the classes, for losses and decisions that go from coarse to fine.
+
+Wan et al., "NBDT: Neural-Backed Decision Tree", ICLR 2021 (the hierarchy induced from a classifier's weights);
+Sun et al., "A visual inductive priors framework for data-efficient image classification" (VIPF), ECCV 2020
+workshops, §3.2 (the tree supervision loss over that hierarchy).
+"""
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from operator import index
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .checkpoint import read_classifier
+from .hierarchy_sources import checked_names, some_of, tree_from_edges, tree_from_groups
+
+_FORMAT = 'timm-vipriors hierarchy'
+
+
+class ClassHierarchy:
+    """A rooted tree whose leaves are the classes: any number of children, at least two, at each inner node.
+
+    The nodes 0 … C − 1 are the leaves, in the order of the class indices. All other ids are inner nodes, in any
+    order. A hierarchy is not changed once it is made.
+
+    Args:
+        parents: The id of each node's parent, −1 for the root.
+        class_names: A name for each class; None for '0', '1', ….
+        node_names: Names of inner nodes by their ids, of as many as have one.
+
+    Attributes:
+        parents: As given.
+        class_names: As given.
+        node_names: As given.
+        num_classes: C, the number of leaves.
+        num_nodes: The number of all nodes.
+        root: The root's id.
+        order: All ids from the root down, each before those of its children, as a drawn tree shows them.
+        depth: The number of edges from the root down to the farthest leaf.
+
+    Raises:
+        ValueError: If the parents are not such a tree, or the names do not fit it.
+
+    Example:
+        >>> tree = ClassHierarchy([3, 3, 4, 4, -1], ['cat', 'dog', 'car'])
+        >>> tree.path(0), tree.children(4)
+        ((0, 3), (2, 3))
+        >>> print(tree.text())
+        ┬ 3 classes
+        ├── car
+        └─┬ 2 classes
+          ├── cat
+          └── dog
+    """
+
+    def __init__(
+        self,
+        parents: Sequence[int],
+        class_names: Sequence[str] | None = None,
+        node_names: Mapping[int, str] | None = None,
+    ) -> None:
+        self.parents = tuple(_as_id(node, parent, len(parents)) for node, parent in enumerate(parents))
+        self.num_nodes = len(self.parents)
+        roots = [node for node, parent in enumerate(self.parents) if parent == -1]
+        if len(roots) != 1:
+            raise ValueError(f'expected one root, a node whose parent is -1, got {some_of(roots) if roots else "none"}')
+        self.root = roots[0]
+
+        children: list[list[int]] = [[] for _ in self.parents]
+        for node, parent in enumerate(self.parents):
+            if parent != -1:
+                children[parent].append(node)
+        self._children = tuple(map(tuple, children))
+        self.order = self._walk()
+        if len(self.order) < self.num_nodes:
+            node = min(set(range(self.num_nodes)) - set(self.order))
+            raise ValueError(f'expected a tree, got a cycle at or above node {node}')
+
+        if class_names is None:  # the classes are the ids below all inner nodes
+            inner = [node for node in range(self.num_nodes) if children[node]]
+            class_names = [str(label) for label in range(min(inner, default=self.num_nodes))]
+        self.class_names = checked_names(class_names)
+        self.num_classes = len(self.class_names)
+        if self.num_classes >= self.num_nodes:
+            raise ValueError(
+                f'expected a name for each class, got {self.num_classes} for a tree of {self.num_nodes} nodes'
+            )
+        for node, below in enumerate(children):
+            if below if node < self.num_classes else len(below) < 2:
+                raise ValueError(
+                    f'expected no children at nodes 0 … {self.num_classes - 1}, the classes, and at least 2 at all '
+                    f'others, got {len(below)} at node {node}'
+                )
+        for node, name in (node_names or {}).items():
+            if not _is_id(node) or not self.num_classes <= node < self.num_nodes or not isinstance(name, str):
+                raise ValueError(f'expected names of inner nodes, got {name!r} for node {node!r}')
+        self.node_names = {index(node): name for node, name in sorted((node_names or {}).items())}
+
+    @classmethod
+    def induce(cls, weight: torch.Tensor | np.ndarray, class_names: Sequence[str] | None = None) -> 'ClassHierarchy':
+        """NBDT's induced hierarchy: the binary tree of Ward's clustering of a classifier's normalised rows.
+
+        Args:
+            weight: The weight of a trained classifier (C, D).
+            class_names: A name for each class.
+
+        Raises:
+            ValueError: If the weight has another shape, fewer than two rows, a value that is not finite or a row
+                of zeros.
+        """
+        from scipy.cluster.hierarchy import linkage  # here, since importing it takes a while
+
+        if isinstance(weight, torch.Tensor):
+            weight = weight.detach().to('cpu', torch.float64).numpy()
+        rows = np.asarray(weight, dtype=np.float64)
+        if rows.ndim != 2 or len(rows) < 2 or not rows.shape[1]:
+            raise ValueError(f'expected a weight (C, D) with at least 2 rows, got the shape {rows.shape}')
+        if not np.isfinite(rows).all():
+            raise ValueError(f'expected finite weights, got others in row {np.isfinite(rows).all(axis=1).argmin()}')
+        largest = np.abs(rows).max(axis=1, keepdims=True)
+        if not largest.all():
+            raise ValueError(f'expected rows with a direction, but row {largest[:, 0].argmin()} is all zeros')
+        rows = rows / largest  # so that no square overflows
+        merges = linkage(rows / np.linalg.norm(rows, axis=1, keepdims=True), method='ward')
+        parents = np.full(len(rows) + len(merges), -1)
+        for step, pair in enumerate(merges[:, :2].astype(int)):
+            parents[pair] = len(rows) + step
+        return cls(parents.tolist(), class_names)
+
+    @classmethod
+    def from_checkpoint(
+        cls, path: str | os.PathLike, class_names: Sequence[str] | None = None, use_ema: bool = False
+    ) -> 'ClassHierarchy':
+        """The hierarchy induced from the classifier in a checkpoint.
+
+        Args:
+            path: A checkpoint of timm's train script, a bare state dict, or a .safetensors file.
+            class_names: A name for each class.
+            use_ema: Take the averaged weights instead of the trained ones.
+
+        Raises:
+            ValueError: If the file cannot be read, or no classifier is recognised in it.
+        """
+        return cls.induce(read_classifier(path, use_ema), class_names)
+
+    @classmethod
+    def from_groups(
+        cls, groups: Mapping[str, Sequence[str]], class_names: Sequence[str] | None = None
+    ) -> 'ClassHierarchy':
+        """A hierarchy of named groups.
+
+        Groups of the same name in different groups are different ones. A group with one child is merged with it.
+
+        Args:
+            groups: For each class the groups that it belongs to, from the outermost to the innermost.
+            class_names: The classes in the order of their indices; None for the order of the mapping.
+
+        Raises:
+            ValueError: If `class_names` are not the mapping's classes, or the groups are not lists of names.
+
+        Example:
+            >>> ClassHierarchy.from_groups({'cat': ['animal'], 'dog': ['animal'], 'car': []}).node_names
+            {3: 'animal'}
+        """
+        return cls(*tree_from_groups(groups, class_names))
+
+    @classmethod
+    def from_parent_child(
+        cls, file: str | os.PathLike, class_names: Sequence[str], join_roots: bool = False
+    ) -> 'ClassHierarchy':
+        """A hierarchy from a list of edges, such as WordNet's between the classes of ImageNet.
+
+        Nodes that lead to no class are left out, so a class may have children in the file as long as none of them
+        is a class. A node with one child is merged with it.
+
+        Args:
+            file: A text file with two ids a line, parent and child. Empty lines and those from a # on are skipped.
+            class_names: The classes' ids in the file, in the order of the class indices.
+            join_roots: Put several trees under a new root instead of raising.
+
+        Raises:
+            ValueError: If a line is not two ids, a node has two parents or is its own ancestor, a class is missing
+                or above another one, or there are several roots.
+        """
+        return cls(*tree_from_edges(Path(file), class_names, join_roots))
+
+    def children(self, node: int) -> tuple[int, ...]:
+        """The ids of a node's children, none for a leaf."""
+        if not 0 <= node < self.num_nodes:
+            raise ValueError(f'expected a node in 0 … {self.num_nodes - 1}, got {node}')
+        return self._children[node]
+
+    def path(self, leaf: int) -> tuple[int, ...]:
+        """The ids from a leaf up to the child of the root, both included."""
+        if not 0 <= leaf < self.num_classes:
+            raise ValueError(f'expected a leaf in 0 … {self.num_classes - 1}, got {leaf}')
+        path = []
+        while leaf != self.root:
+            path.append(leaf)
+            leaf = self.parents[leaf]
+        return tuple(path)
+
+    @property
+    def depth(self) -> int:
+        depths = {-1: -1}
+        for node in self.order:
+            depths[node] = depths[self.parents[node]] + 1
+        return max(depths.values())
+
+    def leaf_counts(self) -> tuple[int, ...]:
+        """The number of leaves below each node, 1 for a leaf itself."""
+        counts = [int(node < self.num_classes) for node in range(self.num_nodes)]
+        for node in reversed(self.order[1:]):
+            counts[self.parents[node]] += counts[node]
+        return tuple(counts)
+
+    def _walk(self) -> tuple[int, ...]:
+        """The nodes that hang on the root, each before its children, in the order of a drawn tree."""
+        order, stack = [], [self.root]
+        while stack:
+            order.append(stack.pop())
+            stack += reversed(self._children[order[-1]])
+        return tuple(order)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the hierarchy as a JSON file, in one step: the file is never half written."""
+        content = {
+            'format': _FORMAT,
+            'version': 1,
+            'parents': self.parents,
+            'class_names': self.class_names,
+            'node_names': self.node_names,
+        }
+        with _whole_file(path) as file:
+            file.write_text(json.dumps(content, ensure_ascii=False) + '\n', encoding='utf-8')
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> 'ClassHierarchy':
+        """Read a hierarchy that `save` wrote.
+
+        Raises:
+            ValueError: If the file is anything else.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding='utf-8'))
+            return cls(*_checked_content(content))
+        except (ValueError, RecursionError) as e:
+            raise ValueError(f'{path} is not a hierarchy: {e}') from e
+
+    def text(self, max_lines: int | None = None) -> str:
+        """The tree as lines of text, one for each node.
+
+        Args:
+            max_lines: Stop there, the last line saying how many more there are; None for all.
+        """
+        from .hierarchy_plot import tree_lines
+
+        if max_lines is not None and max_lines < 1:
+            raise ValueError(f'max_lines must be at least 1, got {max_lines}')
+        return '\n'.join(tree_lines(self, max_lines))
+
+    def draw(self, path: str | os.PathLike) -> None:
+        """Write a picture of the tree with the names of all classes: see `hierarchy_plot.tree_figure`.
+
+        Args:
+            path: The file; its ending says the format, .png, .svg or .pdf.
+
+        Raises:
+            ImportError: If matplotlib is missing.
+            ValueError: If matplotlib does not know the format.
+        """
+        from .hierarchy_plot import tree_figure
+
+        figure = tree_figure(self)
+        with _whole_file(path) as file:
+            figure.savefig(file, format=file.suffix[1:] or 'png', dpi='figure', bbox_inches='tight', pad_inches=0.2)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ClassHierarchy):
+            return NotImplemented
+        return (self.parents, self.class_names, self.node_names) == (other.parents, other.class_names, other.node_names)
+
+    def __hash__(self) -> int:
+        return hash((self.parents, self.class_names))
+
+    def __repr__(self) -> str:
+        return f'ClassHierarchy(num_classes={self.num_classes}, num_nodes={self.num_nodes}, depth={self.depth})'
+
+
+def _as_id(node: int, parent: int, num_nodes: int) -> int:
+    if not _is_id(parent) or not -1 <= parent < num_nodes:
+        raise ValueError(f'expected a parent in 0 … {num_nodes - 1}, or -1 for the root, got {parent!r} at node {node}')
+    return index(parent)
+
+
+def _is_id(value: object) -> bool:
+    return hasattr(value, '__index__') and not isinstance(value, bool)
+
+
+def _checked_content(content: object) -> tuple[list[int], list[str], dict[int, str]]:
+    """The constructor's arguments from a file's content."""
+    if not isinstance(content, dict) or content.get('format') != _FORMAT:
+        raise ValueError(f'expected a JSON object with "format": "{_FORMAT}"')
+    version = content.get('version')
+    if type(version) is not int or version != 1:
+        raise ValueError(f'expected version 1, got {version!r}')
+    parents, class_names, node_names = (content.get(key) for key in ('parents', 'class_names', 'node_names'))
+    if not isinstance(parents, list) or not all(type(parent) is int for parent in parents):
+        raise ValueError('expected parents as a list of whole numbers')
+    if not isinstance(class_names, list):
+        raise ValueError('expected class_names as a list of strings')
+    if not isinstance(node_names, dict) or not all(re.fullmatch('0|[1-9][0-9]{0,17}', key) for key in node_names):
+        raise ValueError('expected node_names as an object from node ids to strings')
+    return parents, class_names, {int(key): name for key, name in node_names.items()}
+
+
+@contextmanager
+def _whole_file(path: str | os.PathLike) -> Iterator[Path]:
+    """A file beside a path that takes its place at the end, if nothing was raised."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f'.{path.name}-', dir=path.parent) as folder:
+        file = Path(folder, path.name)
+        yield file
+        file.replace(path)

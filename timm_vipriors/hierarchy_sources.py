@@ -1,0 +1,125 @@
+"""Trees over the classes from what people write down: groups of classes, and files of edges."""
+
+import re
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+Tree = tuple[list[int], Sequence[str], dict[int, str]]  # the arguments of ClassHierarchy
+
+
+def tree_from_groups(groups: Mapping[str, Sequence[str]], class_names: Sequence[str] | None) -> Tree:
+    """A tree of named groups; see `ClassHierarchy.from_groups`."""
+    names = checked_names(groups if class_names is None else class_names)
+    if wrong := set(names) ^ set(groups):
+        raise ValueError(f'expected the classes of the groups as class names, they differ in {some_of(sorted(wrong))}')
+    children: dict[Hashable, list[Hashable]] = {(): []}
+    for leaf, name in enumerate(names):
+        path = groups[name]
+        if isinstance(path, str) or not all(isinstance(group, str) for group in path):
+            raise ValueError(f'expected a list of group names for the class {name!r}, got {path!r}')
+        prefixes = [tuple(path[:end]) for end in range(len(path) + 1)]
+        for outer, inner in pairwise(prefixes):
+            if inner not in children:
+                children[inner] = []
+                children[outer].append(inner)
+        children[prefixes[-1]].append(leaf)
+    return _contract((), children, names, {path: path[-1] for path in children if path})
+
+
+def tree_from_edges(file: Path, class_names: Sequence[str], join_roots: bool) -> Tree:
+    """A tree from a file of edges; see `ClassHierarchy.from_parent_child`."""
+    names = checked_names(class_names)
+    parent_of = _read_edges(file)
+    known = parent_of.keys() | set(parent_of.values())
+    if missing := [name for name in names if name not in known]:
+        raise ValueError(f'{file}: expected all classes, missing are {some_of(missing)}')
+    leaves = {name: leaf for leaf, name in enumerate(names)}
+    children: dict[Hashable, list[Hashable]] = {}
+    roots: list[str] = []
+    seen = set()
+    for name, leaf in leaves.items():
+        node: Hashable = leaf
+        while name in parent_of and name not in seen:
+            seen.add(name)
+            name = parent_of[name]
+            if name in leaves:
+                raise ValueError(f'{file}: expected classes without classes below them, got {name!r} with some')
+            children.setdefault(name, []).append(node)
+            node = name
+        if name not in seen:
+            seen.add(name)
+            roots.append(name)
+    if len(roots) > 1 and not join_roots:
+        raise ValueError(f'{file}: expected one root, got {some_of(roots)} (join_roots puts them under a new one)')
+    children[None] = [leaves.get(root, root) for root in roots]
+    return _contract(None, children, names, {key: key for key in children if key is not None})
+
+
+def _contract(
+    root: Hashable,
+    children: Mapping[Hashable, Sequence[Hashable]],
+    class_names: Sequence[str],
+    names: Mapping[Hashable, str],
+) -> Tree:
+    """Number the nodes of a tree by keys, the leaves' keys being their indices, and skip those with one child."""
+    found: list[tuple[Hashable, int]] = []  # inner nodes, and which of these is the parent
+    leaf_of: dict[int, int] = {}
+    stack = [(root, -1)]
+    while stack:
+        key, above = stack.pop()
+        while len(below := children.get(key, ())) == 1:
+            key = below[0]
+        if not below:
+            leaf_of[key] = above
+            continue
+        stack += [(child, len(found)) for child in below]
+        found.append((key, above))
+    last = len(class_names) + len(found) - 1  # the root's id: parents come after their children, as from Ward
+    parents = [last - leaf_of[leaf] for leaf in range(len(class_names))]
+    parents += [last - above if above >= 0 else -1 for _, above in reversed(found)]
+    return parents, class_names, {last - i: names[key] for i, (key, _) in enumerate(found) if key in names}
+
+
+def checked_names(class_names: Iterable[str]) -> tuple[str, ...]:
+    names = tuple(class_names)
+    if isinstance(class_names, str) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f'expected class names as a list of strings, got {class_names!r}')
+    if len(names) < 2:
+        raise ValueError(f'expected at least 2 classes, got {len(names)}')
+    if len(set(names)) < len(names):
+        seen: set[str] = set()
+        twice = [name for name in names if name in seen or seen.add(name)]
+        raise ValueError(f'expected a different name for each class, twice there are {some_of(twice)}')
+    return names
+
+
+def some_of(items: Sequence) -> str:
+    """The first few of many things, for a sentence."""
+    more = f' and {len(items) - 5} more' if len(items) > 5 else ''
+    return ', '.join(map(repr, items[:5])) + more
+
+
+def _read_edges(file: Path) -> dict[str, str]:
+    """The parent of each child in a file of edges without cycles."""
+    parent_of: dict[str, str] = {}
+    for number, line in enumerate(file.read_text(encoding='utf-8-sig').splitlines(), 1):
+        ids = re.split(r'(?:^|\s)#', line)[0].split()
+        if not ids:
+            continue
+        if len(ids) != 2:
+            raise ValueError(f'{file}, line {number}: expected two ids, parent and child, got {len(ids)}')
+        parent, child = ids
+        if parent_of.setdefault(child, parent) != parent:
+            raise ValueError(f'{file}, line {number}: {child!r} has two parents, {parent_of[child]!r} and {parent!r}')
+    rooted: set[str] = set()
+    for start in parent_of:
+        walk: dict[str, None] = {}
+        node = start
+        while node in parent_of and node not in rooted:
+            if node in walk:
+                raise ValueError(f'{file}: expected a tree, got a cycle through {node!r}')
+            walk[node] = None
+            node = parent_of[node]
+        rooted.update(walk)
+    return parent_of

@@ -1,0 +1,125 @@
+"""Centre loss: features are drawn to a centre of their class, which follows them.
+
+VIPF Eq. 6, after Wen et al., "A Discriminative Feature Learning Approach for Deep Face Recognition", ECCV 2016, Eqs. 2
+to 4.
+"""
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from .common import Reduction, as_float32, check_choice, check_target, reduce, unit_rows
+
+
+def center_loss(
+    features: torch.Tensor,
+    target: torch.Tensor,
+    centers: torch.Tensor,
+    reduction: Reduction = 'sum',
+) -> torch.Tensor:
+    """`½ Σ_i ‖x_i − c_{y_i}‖²`, or `½ Σ_i Σ_j l_ij ‖x_i − c_j‖²` for soft labels l (VIPF Eq. 6).
+
+    No (B, C, D) tensor is made: with rows of labels that sum to one, the weighted sum over the classes is the squared
+    distance to the weighted mean of the centres plus their spread around it, and the spread has no gradient.
+
+    Args:
+        features: x (B, D).
+        target: Class indices (B,) or soft labels (B, C).
+        centers: c (C, D).
+        reduction: 'mean' or 'sum' over the batch, or 'none' for a loss per sample (B,).
+    """
+    if target.ndim == 1:
+        return reduce(0.5 * (features - centers[target]).square().sum(dim=1), reduction)
+    labels = target.to(features.dtype)
+    mean = labels @ centers
+    spread = (labels @ centers.square().sum(dim=1) - mean.square().sum(dim=1)).clamp_min(0.0)
+    return reduce(0.5 * ((features - mean).square().sum(dim=1) + spread), reduction)
+
+
+def class_sums(features: torch.Tensor, target: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Number n (C,) and sum (C, D) of the features of each class; soft labels count by their weight."""
+    if target.ndim == 2:
+        labels = target.to(features.dtype)
+        return labels.sum(dim=0), labels.T @ features
+    counts = features.new_zeros(num_classes).index_add_(0, target, features.new_ones(len(target)))
+    return counts, features.new_zeros(num_classes, features.shape[1]).index_add_(0, target, features)
+
+
+class CenterLoss(nn.Module):
+    """Centre loss (VIPF Eq. 6): `½ Σ ‖x_i − c_{y_i}‖²`, with centres that follow the features.
+
+    The centres are a buffer (C, D) that starts at zero. In training, after the loss is taken, they move by Wen's rule
+    `c_j −= α Σ_{y_i=j} (c_j − x_i) / (1 + n_j)`, without gradient; not in eval mode, nor under `torch.no_grad()`. Soft
+    labels weight both the loss and the rule.
+
+    How we read the paper: it says that the centres are the averages of the features of their class "in each iteration".
+    By the letter a class that a batch holds once would be its own centre, and its loss exactly zero: in small batches
+    of many classes the loss would vanish. Wen's running rule, which the paper cites, has no such hole.
+
+    In a distributed run the rule sees the features of all ranks, so the centres stay equal everywhere.
+
+    Args:
+        num_classes: C.
+        feature_dim: D, the width of the features (a timm model's `head_hidden_size`).
+        alpha: Rate α of the centres.
+        normalize: Whether features are divided by their L2 norm first.
+        reduction: 'sum' over the batch as in the paper, 'mean', or 'none' for a loss per sample.
+        device: Where the centres are made.
+        dtype: Type of the centres.
+
+    Shape:
+        output: logits (B, C), only checked, or None; target: class indices (B,) or soft labels (B, C);
+        features: (B, D); the loss is () or (B,).
+    """
+
+    needs_features = True
+
+    def __init__(
+        self,
+        num_classes: int,
+        feature_dim: int,
+        alpha: float = 0.5,
+        normalize: bool = False,
+        reduction: Reduction = 'sum',
+        device=None,
+        dtype=None,
+    ) -> None:
+        super().__init__()
+        check_choice('reduction', reduction, Reduction)
+        if not 0.0 <= alpha <= 1.0:
+            raise ValueError(f'alpha must be in 0 … 1, got {alpha}')
+        self.alpha = alpha
+        self.normalize = normalize
+        self.reduction: Reduction = reduction
+        self.centers: torch.Tensor
+        self.register_buffer('centers', torch.zeros(num_classes, feature_dim, device=device, dtype=dtype))
+
+    def extra_repr(self) -> str:
+        classes, dim = self.centers.shape
+        return f'{classes}, {dim}, alpha={self.alpha}, normalize={self.normalize}, reduction={self.reduction!r}'
+
+    def forward(self, output: torch.Tensor | None, target: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        classes, dim = self.centers.shape
+        if features.ndim != 2 or features.shape[1] != dim:
+            raise ValueError(f'features must be of shape (B, {dim}), got {tuple(features.shape)}')
+        check_target(features.new_empty(len(features), classes), target)
+        if output is not None and output.shape != (len(features), classes):
+            raise ValueError(f'output must be logits of shape ({len(features)}, {classes}), got {tuple(output.shape)}')
+        with torch.autocast(features.device.type, enabled=False):
+            x = as_float32(features)
+            x = unit_rows(x) if self.normalize else x
+            loss = center_loss(x, target, self.centers.to(x.dtype), self.reduction)
+            if self.training and torch.is_grad_enabled():
+                self.update(x.detach(), target)
+        return loss
+
+    @torch.no_grad()
+    def update(self, features: torch.Tensor, target: torch.Tensor) -> None:
+        """Move the centres towards features (B, D) by Wen's rule, over all ranks of a distributed run."""
+        counts, sums = class_sums(features, target, len(self.centers))
+        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+            dist.all_reduce(counts)
+            dist.all_reduce(sums)
+        counts = counts.unsqueeze(1)
+        step = (counts * self.centers - sums) / (1.0 + counts)
+        self.centers.sub_(self.alpha * step.to(self.centers.dtype))

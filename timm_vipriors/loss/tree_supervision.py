@@ -1,0 +1,237 @@
+"""Tree supervision loss: the classifier is also asked to get every decision on the way to the class right.
+
+VIPF Eq. 7, after Wan et al., "NBDT: Neural-Backed Decision Tree", ICLR 2021.
+
+A loop over the nodes would cost a step of the tree's size in Python. Here the tree is laid out once: with the leaves in
+depth-first order each node covers a range of them. The sums of all nodes are then differences of one running sum over
+the leaves; and turned round, the sum along a leaf's path is a running sum over the leaves to which each node's value is
+added where its range begins and from which it is taken where the range ends. Both run in float64, where no cancellation
+is felt.
+"""
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+from ..hierarchy import ClassHierarchy
+from .common import Reduction, as_float32, check_choice, check_target, reduce
+
+Mode = Literal['path', 'soft']
+
+
+class TreeLayout(nn.Module):
+    """Index tensors of a tree with C leaves and N nodes, which make sums over its nodes and paths running sums.
+
+    Scores lie with the classes or nodes along the first dimension, so that those of a node are one row of memory.
+    """
+
+    def __init__(self, hierarchy: ClassHierarchy) -> None:
+        super().__init__()
+        classes, root = hierarchy.num_classes, hierarchy.root
+        leaves, first, last = [], [0] * hierarchy.num_nodes, [0] * hierarchy.num_nodes
+        stack = [(root, True)]
+        while stack:
+            node, entering = stack.pop()
+            if not entering:
+                last[node] = len(leaves)
+                continue
+            first[node] = len(leaves)
+            if node < classes:
+                leaves.append(node)
+            stack.append((node, False))
+            stack.extend((child, True) for child in reversed(hierarchy.children(node)))
+        parent = list(hierarchy.parents)
+        parent[root] = root  # it stands alone: its log-softmax, and its share of a path, is 0
+        below_root = [node != root for node in range(hierarchy.num_nodes)]
+        for name, values in (
+            ('leaves', leaves),
+            ('position', first[:classes]),
+            ('first', first),
+            ('last', last),
+            ('parent', parent),
+            ('below_root', below_root),
+        ):
+            self.register_buffer(name, torch.tensor(values), persistent=False)
+
+    def node_scores(self, leaf_scores: torch.Tensor) -> torch.Tensor:
+        """Means (N, B) of the scores (C, B) of each node's leaves."""
+        total = leaf_scores.index_select(0, self.leaves).cumsum(dim=0)
+        total = nn.functional.pad(total, (0, 0, 1, 0))
+        size = (self.last - self.first).unsqueeze(1)
+        return (total.index_select(0, self.last) - total.index_select(0, self.first)) / size
+
+    def path_sums(self, node_values: torch.Tensor) -> torch.Tensor:
+        """Sums (C, B) of values (N, B) along the path from each leaf up to, not including, the root."""
+        values = node_values * self._below_root(node_values)
+        change = values.new_zeros(len(self.leaves) + 1, values.shape[1])
+        change = change.index_add(0, self.first, values).index_add(0, self.last, values, alpha=-1)
+        return change.cumsum(dim=0).index_select(0, self.position)
+
+    def sibling_log_softmax(self, scores: torch.Tensor) -> torch.Tensor:
+        """Log-softmax (N, B) of scores (N, B) among the children of each node; 0 for the root."""
+        index = self.parent.unsqueeze(1).expand_as(scores)
+        peak = torch.full_like(scores, -torch.inf).scatter_reduce(0, index, scores.detach(), 'amax')
+        # the root is its own child in `parent`: its share of its children's sum is taken out
+        shares = (scores - peak.index_select(0, self.parent)).exp() * self._below_root(scores)
+        total = torch.zeros_like(scores).index_add(0, self.parent, shares)
+        log_total = total.clamp_min(torch.finfo(scores.dtype).tiny).log() + peak
+        return (scores - log_total.index_select(0, self.parent)) * self._below_root(scores)
+
+    def _below_root(self, like: torch.Tensor) -> torch.Tensor:
+        return self.below_root.to(like.dtype).unsqueeze(1)
+
+
+def tree_supervision_loss(
+    output: torch.Tensor,
+    target: torch.Tensor,
+    layout: TreeLayout,
+    mode: Mode = 'path',
+    reduction: Reduction = 'mean',
+) -> torch.Tensor:
+    """Cross-entropy of the class scores that a tree gives (VIPF Eq. 7); see `TreeSupervisionLoss`."""
+    check_choice('mode', mode, Mode)
+    check_choice('reduction', reduction, Reduction)
+    check_target(output, target)
+    if output.shape[1] != len(layout.leaves):
+        raise ValueError(f'the hierarchy has {len(layout.leaves)} classes, got {output.shape[1]} logits')
+    with torch.autocast(output.device.type, enabled=False):
+        z = as_float32(output)
+        wide = z if z.device.type == 'mps' else z.double()  # mps has no float64
+        scores = layout.node_scores(wide.t().contiguous())
+        if mode == 'path':
+            log_p = layout.path_sums(scores).t().log_softmax(dim=1)
+        else:
+            log_p = layout.path_sums(layout.sibling_log_softmax(scores)).t()
+        if target.ndim == 2:
+            loss = -(target.to(log_p.dtype) * log_p).sum(dim=1)
+        else:
+            loss = -log_p.gather(1, target.long().unsqueeze(1)).squeeze(1)
+        return reduce(loss, reduction).to(z.dtype)
+
+
+class TreeSupervisionLoss(nn.Module):
+    """Tree supervision loss (VIPF Eq. 7) over a hierarchy of the classes.
+
+    A node's score is the mean of its leaves' logits.
+
+    How we read the paper:
+        * `'path'`, by the letter: a class's score is the sum of the node scores from its leaf up to, not including, the
+          root; then cross-entropy over the classes.
+        * `'soft'`, as NBDT means it: the log-probability of a class is the sum over its path of the log-softmax of a
+          node's score among its siblings; then negative log-likelihood. It is a distribution over the classes already,
+          no second softmax is taken.
+
+    Without a hierarchy the tree is induced online from the model's own classifier (NBDT's later variant): for the first
+    time after `start_epoch` epochs, then every `update_every`; until then the loss is zero. The loss counts its own
+    training batches, `steps_per_epoch` of them to an epoch, and reads the weights of the classifier that `attach` has
+    shown it (`FeatureClassificationTask` does). The tree in force and the count are in the state dict.
+
+    Args:
+        hierarchy: The tree. None grows it online.
+        mode: 'path' or 'soft'.
+        reduction: 'mean' or 'sum' over the batch, or 'none' for a loss per sample.
+        num_classes: C, for an online tree.
+        start_epoch: Epochs before the first online tree; 0 grows it before the first step.
+        update_every: Epochs between two online trees.
+        steps_per_epoch: Training batches of an epoch, for online trees; can be set later.
+
+    Shape:
+        output: logits (B, C); target: class indices (B,) or soft labels (B, C); the loss is () or (B,).
+    """
+
+    needs_features = False
+
+    def __init__(
+        self,
+        hierarchy: ClassHierarchy | None = None,
+        mode: Mode = 'path',
+        reduction: Reduction = 'mean',
+        num_classes: int | None = None,
+        start_epoch: int | None = None,
+        update_every: int = 10,
+        steps_per_epoch: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_choice('mode', mode, Mode)
+        check_choice('reduction', reduction, Reduction)
+        if hierarchy is None and (num_classes is None or start_epoch is None):
+            raise ValueError(
+                'TreeSupervisionLoss needs a hierarchy, or num_classes and start_epoch to induce one online'
+            )
+        if hierarchy is not None and num_classes not in (None, hierarchy.num_classes):
+            raise ValueError(f'the hierarchy has {hierarchy.num_classes} classes, expected {num_classes}')
+        if hierarchy is not None and start_epoch is not None:
+            raise ValueError('give a hierarchy or a start_epoch, not both: a given tree is not replaced')
+        if update_every < 1 or (start_epoch is not None and start_epoch < 0):
+            raise ValueError(
+                f'update_every must be at least 1 and start_epoch at least 0, got {update_every} and {start_epoch}'
+            )
+        self.mode: Mode = mode
+        self.reduction: Reduction = reduction
+        self.start_epoch = start_epoch
+        self.update_every = update_every
+        self.steps_per_epoch = steps_per_epoch
+        self.num_classes = hierarchy.num_classes if hierarchy is not None else num_classes
+        self.parents: torch.Tensor
+        self.step: torch.Tensor
+        empty = (2 * self.num_classes - 1) * [-2]  # room for a binary tree
+        self.register_buffer('parents', torch.tensor(empty if hierarchy is None else hierarchy.parents))
+        self.register_buffer('step', torch.zeros((), dtype=torch.long))
+        self._steps = 0  # the same as `step`, without a wait for the device
+        self._classifier: tuple[nn.Module, ...] = ()  # in a tuple: not a submodule of this one
+        self.layout = TreeLayout(hierarchy) if hierarchy is not None else None
+        self.register_load_state_dict_post_hook(TreeSupervisionLoss._restore)
+
+    def extra_repr(self) -> str:
+        tree = f'hierarchy of {len(self.parents)} nodes' if self.layout is not None else 'no tree yet'
+        return f'{tree}, {self.num_classes} classes, mode={self.mode!r}, reduction={self.reduction!r}'
+
+    @property
+    def online(self) -> bool:
+        """Whether the tree is induced from the model."""
+        return self.start_epoch is not None
+
+    def attach(self, classifier: nn.Module) -> None:
+        """Show the classifier (with a `weight` of shape (C, D) or (C, D, 1, 1)) that online trees are induced from."""
+        self._classifier = (classifier,)
+
+    @torch.no_grad()
+    def set_hierarchy(self, hierarchy: ClassHierarchy) -> None:
+        """Put a tree in force."""
+        if hierarchy.num_classes != self.num_classes:
+            raise ValueError(f'the hierarchy has {hierarchy.num_classes} classes, expected {self.num_classes}')
+        parents = torch.tensor(hierarchy.parents, device=self.parents.device)
+        if parents.shape == self.parents.shape:
+            self.parents.copy_(parents)
+        else:
+            self.parents = parents
+        self.layout = TreeLayout(hierarchy).to(self.parents.device)
+
+    def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        if self.online and self.training and torch.is_grad_enabled():
+            self._grow()
+        if self.layout is not None:
+            return tree_supervision_loss(output, target, self.layout, self.mode, self.reduction)
+        check_target(output, target)
+        return reduce(0.0 * as_float32(output).nan_to_num().sum(dim=1), self.reduction)  # with a graph, as any loss
+
+    def _grow(self) -> None:
+        """Induce a tree if it is time for one, and count the batch."""
+        if self.steps_per_epoch is None or not self._classifier:
+            raise ValueError('an online tree needs steps_per_epoch, and attach(classifier) to learn from')
+        epoch, batch = divmod(self._steps, self.steps_per_epoch)
+        since = epoch - self.start_epoch
+        if batch == 0 and since >= 0 and since % self.update_every == 0:
+            weight = self._classifier[0].weight.detach().flatten(1)
+            self.set_hierarchy(ClassHierarchy.induce(weight))
+        self._steps += 1
+        self.step.fill_(self._steps)
+
+    @staticmethod
+    def _restore(module: 'TreeSupervisionLoss', incompatible_keys: object) -> None:
+        """After a state dict is loaded, what is derived from it."""
+        module._steps = int(module.step)
+        parents = module.parents.tolist()
+        if -2 not in parents:
+            module.layout = TreeLayout(ClassHierarchy(parents)).to(module.parents.device)
