@@ -2,6 +2,7 @@
 
 from .anti_alias import blur_shortcut
 from .dual_branch import DualBranch
-from .residual_unit import FusedUnit, ResidualUnit
+from .fused_unit import FusedUnit
+from .residual_unit import ResidualUnit
 
 __all__ = ['DualBranch', 'FusedUnit', 'ResidualUnit', 'blur_shortcut']

@@ -13,7 +13,7 @@ import torch
 from timm.layers import register_notrace_module
 from torch import nn
 
-from .residual_unit import fold_shortcut
+from .fused_unit import fold_shortcut
 
 
 class _Reorder(torch.autograd.Function):
