@@ -45,6 +45,13 @@ def test_unknown_model(train_fails):
     assert 'timm.list_models() lists what there is' in train_fails('--model', 'zzzzzzz')
 
 
+def test_weights_that_are_not_there(train_fails, fails, few_digits):
+    line = train_fails('--pretrained')
+    assert 'there are no published weights for test_dsk_resnext: leave --pretrained out' in line
+    line = fails('validate', few_digits, '--model', 'dsk_resnext50_32x4d')
+    assert 'there are no published weights for dsk_resnext50_32x4d: name its weights with --checkpoint' in line
+
+
 def test_unknown_criterion(train_fails):
     line = train_fails('--criterion', 'focal')
     assert "unknown criterion 'focal': known are ce, cosine, focal-cosine" in line
@@ -80,7 +87,7 @@ def test_data_folder(fails, few_digits, tmp_path, scripts):
     shutil.copytree(few_digits / 'train', tmp_path / 'only' / 'train')
     line = fails('train', 'only', *FLAGS)
     assert "only has no folder for the split 'validation': expected only/train and only/validation" in line
-    assert 'no images for the split' in fails('validate', 'empty', '--model', 'test_dsk_resnext')
+    assert 'no images for the split' in fails('validate', 'empty', '--model', 'resnet18')
 
 
 def test_fewer_images_than_a_batch(train_fails, monkeypatch):
@@ -91,7 +98,7 @@ def test_fewer_images_than_a_batch(train_fails, monkeypatch):
 
 def test_number_of_classes(train_fails, fails, few_digits):
     assert '--num-classes 12 contradicts the data' in train_fails('--num-classes', '12')
-    line = fails('validate', few_digits, '--model', 'test_dsk_resnext', '--num-classes', '3')
+    line = fails('validate', few_digits, '--model', 'resnet18', '--num-classes', '3')
     assert '--num-classes 3 contradicts the data' in line
 
 

@@ -47,6 +47,8 @@ class CompositeLoss(nn.Module):
         loss only; the loss is ().
     """
 
+    needs_features = True  # of an instance without centre loss it is false
+
     def __init__(
         self,
         base: nn.Module | None,

@@ -27,6 +27,7 @@ def check_before_start(name: str, args: argparse.Namespace, parser: argparse.Arg
         UserError: In one sentence, what is wrong.
     """
     check_model(args.model, bulk=name == 'validate')
+    check_weights(args)
     if args.device.startswith('cuda') and not torch.cuda.is_available():
         raise UserError(f'--device {args.device}: there is no CUDA device, use --device cpu')
     for flag in ('resume', 'initial_checkpoint', 'checkpoint'):
@@ -59,6 +60,14 @@ def check_model(name: str, bulk: bool = False) -> None:
     close = [n for n in names if n.startswith(name)][:3] or difflib.get_close_matches(name.split('.')[0], names)
     hint = f'did you mean {", ".join(close)}?' if close else 'timm.list_models() lists what there is'
     raise UserError(f'unknown model {name!r}: {hint}')
+
+
+def check_weights(args: argparse.Namespace) -> None:
+    """Raise if published weights are asked for, or needed, that there are not."""
+    needed = args.pretrained or getattr(args, 'checkpoint', None) == ''  # a validation script falls back on them
+    if needed and timm.is_model(args.model) and not timm.is_model_pretrained(args.model):
+        what = 'leave --pretrained out' if args.pretrained else 'name its weights with --checkpoint'
+        raise UserError(f'there are no published weights for {args.model}: {what}')
 
 
 def check_run_folder(args: argparse.Namespace) -> None:
