@@ -192,14 +192,20 @@ def test_killed_and_resumed_run_ends_as_one_that_stopped(few_digits, scripts, co
     assert not torch.equal(start['center.centers'], state['center.centers'])
 
 
-def test_two_processes(command, few_digits, scripts, tmp_path):
+@pytest.mark.parametrize(
+    'criterion',
+    ['focal-cosine --criterion-kwargs num_classes=10', 'pcl+center+tsl --criterion-kwargs tree_start_epoch=0'],
+)
+def test_two_processes(command, few_digits, scripts, tmp_path, criterion):
     launcher = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
-    flags = [*FLAGS, '--criterion', 'focal-cosine', '--criterion-kwargs', 'num_classes=10', '--epochs', 1, '--no-aug']
+    flags = [*FLAGS, '--criterion', *criterion.split(), '--epochs', 1, '--no-aug']
     done = command('train', few_digits, *flags, '--experiment', 'two', launcher=launcher)
     assert done.stdout.count('Best top-1') == 1
     rows = summary(tmp_path / 'output' / 'train' / 'two')
     assert len(rows) == 1
     assert rows[0]['lr'] == pytest.approx(0.1 * 40 / 256)
+    state = load(tmp_path / 'output' / 'train' / 'two' / 'last.pth.tar')['task_state']['criterion']
+    assert ('head.weight' in state) != ('center.centers' in state)
 
 
 def test_config_file_and_no_validation(command, few_digits, scripts, tmp_path):
