@@ -26,13 +26,23 @@ _CLASSIFIERS = (
 
 
 def read_checkpoint(path: str) -> dict:
-    """Read a checkpoint without running code from it."""
-    if path.endswith('.safetensors'):
-        from safetensors.torch import load_file
+    """Read a checkpoint without running code from it.
 
-        return {'state_dict': load_file(path)}
-    with torch.serialization.safe_globals([argparse.Namespace]):
-        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    Raises:
+        ValueError: If the file is not one.
+        OSError: If the file cannot be opened.
+    """
+    try:
+        if path.endswith('.safetensors'):
+            from safetensors.torch import load_file
+
+            return {'state_dict': load_file(path)}
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    except OSError:
+        raise
+    except Exception as e:  # torch, pickle and safetensors each have their own
+        raise ValueError(f'{path} is not a checkpoint: neither torch (weights only) nor safetensors can read it') from e
     return checkpoint if isinstance(checkpoint, dict) else {}
 
 
@@ -51,12 +61,7 @@ def read_classifier(path: str | os.PathLike, use_ema: bool = False) -> torch.Ten
         FileNotFoundError: If there is no such file.
     """
     path = os.fspath(path)
-    try:
-        checkpoint = read_checkpoint(path)
-    except OSError:
-        raise
-    except Exception as e:  # torch, pickle and safetensors each have their own
-        raise ValueError(f'{path} is not a checkpoint: neither torch (weights only) nor safetensors can read it') from e
+    checkpoint = read_checkpoint(path)
     if use_ema and 'state_dict_ema' not in checkpoint:
         raise ValueError(f'{path} has no averaged weights: expected the key state_dict_ema')
     state = checkpoint['state_dict_ema'] if use_ema else checkpoint.get('state_dict', checkpoint)

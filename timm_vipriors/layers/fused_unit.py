@@ -33,8 +33,7 @@ class FusedUnit(nn.Module):
             raise ValueError('the two units have different shapes')
         self.conv1 = _FusedConv([unit1.conv1, unit2.conv1], share_input=True)
         paths1, paths2 = (list(u.conv2.paths) if u.selective else [u.conv2] for u in (unit1, unit2))
-        split_input = unit1.selective and unit1.conv2.split_input
-        if split_input:
+        if unit1.selective and unit1.conv2.split_input:
             raise ValueError('SelectiveKernel(split_input=True) cannot be merged')
         self.paths = nn.ModuleList(_FusedConv(pair, share_input=False) for pair in zip(paths1, paths2, strict=True))
         self.attn = _FusedAttention([unit1.conv2.attn, unit2.conv2.attn]) if unit1.selective else nn.Identity()
@@ -90,14 +89,14 @@ class _FusedAttention(nn.Module):
 
 def fold_shortcut(shortcut: nn.Module) -> nn.Module:
     """A copy of a shortcut, its BatchNorm folded into the convolution before it where that can be done."""
-    layers = list(copy.deepcopy(shortcut).children())
-    if not isinstance(shortcut, nn.Sequential) or len(layers) < 2:
-        return copy.deepcopy(shortcut)
-    *before, conv, norm = layers
+    shortcut = copy.deepcopy(shortcut)
+    if not isinstance(shortcut, nn.Sequential) or len(shortcut) < 2:
+        return shortcut
+    *before, conv, norm = shortcut
     try:
         return nn.Sequential(*before, _conv_from(*_fold(conv, norm), conv))
     except ValueError:
-        return nn.Sequential(*layers)
+        return shortcut
 
 
 def _folded(conv: ConvNormAct) -> tuple[torch.Tensor, torch.Tensor]:

@@ -167,11 +167,9 @@ def create_loss(spec: str, **kwargs: Any) -> nn.Module:
     for name in kwargs:
         if name not in known:
             raise ValueError(f'criterion {spec!r} has no argument {name!r}; it takes {", ".join(known)}')
-    required = {'center': ('num_classes', 'feature_dim')}
-    for part in added:
-        missing = [name for name in required.get(part, ()) if kwargs.get(name) is None]
-        if missing:
-            raise ValueError(f'criterion {spec!r} needs {" and ".join(missing)}')
+    missing = [name for name in ('num_classes', 'feature_dim') if kwargs.get(name) is None]
+    if 'center' in added and missing:
+        raise ValueError(f'criterion {spec!r} needs {" and ".join(missing)}')
     if 'tsl' in added and kwargs.get('hierarchy') is None and kwargs.get('tree_start_epoch') is None:
         raise ValueError(f'criterion {spec!r} needs a hierarchy, or a tree_start_epoch to induce one online')
     shared = set().union(*(_ADDED_ARGUMENTS[part] for part in added), {'base_weight'} if added else set())
@@ -205,8 +203,13 @@ def create_loss(spec: str, **kwargs: Any) -> nn.Module:
 _ADDED_ARGUMENTS = {
     'center': ('num_classes', 'feature_dim', 'center_weight', 'center_alpha', 'center_normalize'),
     'tsl': (
-        *('hierarchy', 'num_classes', 'tree_start_epoch', 'tree_update_every', 'steps_per_epoch'),
-        *('tree_weight', 'tree_mode'),
+        'hierarchy',
+        'num_classes',
+        'tree_start_epoch',
+        'tree_update_every',
+        'steps_per_epoch',
+        'tree_weight',
+        'tree_mode',
     ),
 }
 

@@ -98,16 +98,12 @@ def find_images(root: str, split: str, class_map: str) -> ReaderImageFolder:
 def check_training_data(root: str, readers: dict[str, ReaderImageFolder], args: argparse.Namespace) -> None:
     """Raise if the splits are one and the same folder, or an epoch would have no batch."""
     if os.path.isdir(root) and len(readers) == 2:
-        folders = {
-            kind: _search_split(root, getattr(args, f'{key}_split'))
-            for kind, key in (('train', 'train'), ('validation', 'val'))
-        }
-        missing = [kind for kind, folder in folders.items() if folder == root]
-        if missing:
-            raise UserError(
-                f'{root} has no folder for the split {missing[0]!r}: expected {root}/train and {root}/validation, '
-                f"each with a folder for each class (--val-split '' trains without validation)"
-            )
+        for kind, split in (('train', args.train_split), ('validation', args.val_split)):
+            if _search_split(root, split) == root:
+                raise UserError(
+                    f'{root} has no folder for the split {kind!r}: expected {root}/train and {root}/validation, each '
+                    f"with a folder for each class (--val-split '' trains without validation)"
+                )
     world_size = int(os.environ.get('WORLD_SIZE', '1'))
     images = len(readers['train'])
     if images // world_size < args.batch_size:
@@ -144,8 +140,8 @@ def explain_checkpoint(args: argparse.Namespace, error: Exception) -> str | None
         return None
     try:
         checkpoint = read_checkpoint(path)
-    except Exception:
-        return f'{path} is not a checkpoint: neither torch (weights only) nor safetensors can read it'
+    except (ValueError, OSError) as e:
+        return str(e)
     if isinstance(error, ValueError) and 'criterion' in str(error):
         return f'{path}: {error}'
     if not (isinstance(error, RuntimeError) and 'loading state_dict' in str(error)):

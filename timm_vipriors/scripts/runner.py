@@ -115,29 +115,28 @@ def parse_args(script: ModuleType) -> argparse.Namespace:
 
 def plug_in(script: ModuleType, args: argparse.Namespace) -> None:
     """Put our task, data set and loader in the places where the script looks for timm's."""
-    criterion_kwargs_of_flags = check_criterion(args)
+    flags = check_criterion(args)
     batches_per_epoch = None
 
     def make_task(
         model: torch.nn.Module,
-        criterion_of_script: torch.nn.Module | None = None,
+        criterion: torch.nn.Module | None = None,
         criterion_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> FeatureClassificationTask:
-        if criterion_of_script is None:  # scripts since timm 1.0.30 may leave the making to the task
+        if criterion is None:  # scripts since timm 1.0.30 may leave the making to the task
             from timm.loss import create_classification_loss
 
-            criterion_of_script = create_classification_loss(**(criterion_kwargs or {}))
-        if criterion_kwargs_of_flags is None:
-            return FeatureClassificationTask(model, criterion_of_script, **kwargs)
+            criterion = create_classification_loss(**(criterion_kwargs or {}))
+        if flags is None:
+            return FeatureClassificationTask(model, criterion, **kwargs)
         # the script's own loss tells whether it smooths hard labels; those of mixup come smoothed
-        smoothing = getattr(criterion_of_script, 'smoothing', 0.0)
-        own_kwargs = dict(criterion_kwargs_of_flags)
-        if 'tree_start_epoch' in own_kwargs:
-            own_kwargs.setdefault('steps_per_epoch', batches_per_epoch)
+        smoothing = getattr(criterion, 'smoothing', 0.0)
+        if 'tree_start_epoch' in flags:
+            flags.setdefault('steps_per_epoch', batches_per_epoch)
         try:
             num_classes = unwrap_model(model).num_classes
-            criterion = make_criterion(args.criterion, own_kwargs, num_classes, feature_dim(model))
+            criterion = make_criterion(args.criterion, flags, num_classes, feature_dim(model))
             return FeatureClassificationTask(model, criterion, smoothing=smoothing, **kwargs)
         except ValueError as e:
             raise UserError(str(e)) from e
@@ -158,7 +157,7 @@ def plug_in(script: ModuleType, args: argparse.Namespace) -> None:
     create_dataset, create_loader = script.create_dataset, script.create_loader
     script.create_dataset, script.create_loader = make_dataset, make_loader
     if hasattr(script, 'ClassificationTask'):
-        script.ClassificationTask = lambda model, criterion=None, **kw: make_task(model, criterion, **kw)
+        script.ClassificationTask = make_task
 
 
 @contextmanager
