@@ -26,14 +26,8 @@ class StrictImageDataset(ImageDataset):
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         file, target, *features = self.reader[index]
-        try:
-            img = file.read() if self.load_bytes else self._decode(file)
-        except UnidentifiedImageError as e:
-            raise CorruptImageError(f'{self._name(index)} is not an image that Pillow can read') from e
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
-            raise CorruptImageError(f'{self._name(index)} cannot be decoded: {e}') from e
-        finally:
-            file.close()
+        with file:
+            img = file.read() if self.load_bytes else decode(file, self._name(index), self.input_img_mode)
         if self.transform is not None:
             img = self.transform(img)
         if target is None:
@@ -42,10 +36,26 @@ class StrictImageDataset(ImageDataset):
             target = self.target_transform(target)
         return (img, target) if self.additional_features is None else (img, target, *features)
 
-    def _decode(self, file: BinaryIO) -> Image.Image:
-        img = Image.open(file)
-        img.load()  # whatever is wrong with the pixels comes out here
-        return img.convert(self.input_img_mode) if self.input_img_mode else img
-
     def _name(self, index: int) -> str:
         return self.reader.filename(index, absolute=True)
+
+
+def decode(file: BinaryIO, name: str, mode: str | None = None) -> Image.Image:
+    """Read an image with all its pixels.
+
+    Args:
+        file: The open file.
+        name: What an error calls it.
+        mode: The mode to convert it to, if any.
+
+    Raises:
+        CorruptImageError: If it cannot be decoded.
+    """
+    try:
+        img = Image.open(file)
+        img.load()  # whatever is wrong with the pixels comes out here
+        return img.convert(mode) if mode else img
+    except UnidentifiedImageError as e:
+        raise CorruptImageError(f'{name} is not an image that Pillow can read') from e
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
+        raise CorruptImageError(f'{name} cannot be decoded: {e}') from e
