@@ -5,11 +5,12 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import timm
 
-from timm_vipriors.cli import SCRIPTS
+from timm_vipriors.cli import SCRIPTS, main
 
 from .conftest import ROOT
 
@@ -22,7 +23,7 @@ def blocks(language):
 
 def test_python_blocks_run():
     code = blocks('python')
-    assert len(code) == 2
+    assert len(code) == 3
     for block in code:
         assert len(block.splitlines()) <= 30
         exec(compile(block, 'README.md', 'exec'), {})
@@ -45,9 +46,41 @@ def test_commands_exist():
                 assert os.access(ROOT / word, os.X_OK), word
                 seen += 1
         if words[:1] == ['timm-vipriors']:
-            assert words[1] in (*SCRIPTS, 'hierarchy')
+            assert words[1] in (*SCRIPTS, 'hierarchy', 'subset')
             seen += 1
-    assert seen == 8
+    assert seen == 11
+
+
+def test_data_section(digits, tmp_path, monkeypatch, capsys):
+    """Its commands in turn, on the digits, and the block that it shows."""
+    section = README.split('\n## Data\n')[1].split('\n## ')[0]
+    block = re.search(r'<!-- run -->\n```sh\n(.*?)```', section, re.DOTALL)[1]
+    (tmp_path / 'IMAGENET').mkdir()
+    (tmp_path / 'IMAGENET' / 'train').symlink_to(digits / 'validation')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
+    small = '--model test_efficientnet --img-size 32 --epochs 1 --workers 1 -b 128 --warmup-epochs 0'.split()
+    for line in block.splitlines():
+        words = shlex.split(line)[1:]
+        assert main([*words, *(small if words[0] == 'train' else [])]) == 0
+    for name in ('train', 'val'):
+        made, again = (
+            sorted(p.relative_to(root) for p in Path(root, name).rglob('*.png')) for root in ('DATA', 'AGAIN')
+        )
+        assert made == again
+        assert len(made) == 500
+    err = capsys.readouterr().err
+    shown = re.search(r'```text\n(.*?)```', section, re.DOTALL)[1]
+    shown = shown.replace('50,000', '500').replace('1,000', '10').replace('390 batches', '3 batches')
+    shown = shown.replace('80 images left', '116 images left')
+    assert shown in err
+    assert 'all 1,000 images can be read' in err
+
+
+def test_pictures_exist():
+    pictures = re.findall(r'!\[.*?\]\((.*?)\)', README)
+    assert len(pictures) == 1
+    assert all((ROOT / picture).is_file() for picture in pictures)
 
 
 def test_the_two_commands_are_marked():

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from timm_vipriors.cli import main
 from timm_vipriors.hierarchy import ClassHierarchy
-from timm_vipriors.scripts.criterion import add_criterion_options
-from timm_vipriors.scripts.runner import find_script, load_script
+from timm_vipriors.scripts.runner import add_our_options, find_script, load_script
 
 from .conftest import ROOT
 from .scripts.test_training import load, result, summary
@@ -37,7 +37,7 @@ def dry_run(path, *args, cwd, **env):
 
 
 def test_there_are_recipes():
-    assert {p.name for p in RECIPES} == {'effnet_b7_fcl.sh', 'effnet_tsl.sh', 'quickstart.sh'}
+    assert {p.name for p in RECIPES} == {'effnet_b3_fcl_lsb.sh', 'effnet_b7_fcl.sh', 'effnet_tsl.sh', 'quickstart.sh'}
 
 
 @pytest.mark.parametrize('path', RECIPES, ids=lambda p: p.name)
@@ -63,22 +63,28 @@ def test_every_recipe_keeps_the_rules(path, tmp_path):
 def test_flags_of_recipes_are_flags_of_the_bundled_script(path, tmp_path, monkeypatch):
     monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
     parser = load_script(find_script('train')).parser
-    add_criterion_options(parser)
+    add_our_options(parser)
     (tmp_path / 'data').mkdir()
     lines = [line for line in dry_run(path, 'data', cwd=tmp_path) if 'train' in line]
     criteria = [parser.parse_args(line[4:]).criterion for line in lines]
     assert criteria == (['ce', 'ce+tsl'] if path.name == 'effnet_tsl.sh' else ['focal-cosine'])
 
 
-def test_kims_settings(tmp_path):
+@pytest.mark.parametrize(
+    ('name', 'own'),
+    [
+        ('effnet_b7_fcl.sh', '--model efficientnet_b7 --batch-size 10'),
+        ('effnet_b3_fcl_lsb.sh', '--model efficientnet_b3 --batch-size 50 --lsb-swap 2 --lsb-prob 0.5'),
+    ],
+)
+def test_kims_settings(name, own, tmp_path):
     """The figures of the authors' args.yaml, by today's names."""
-    path = ROOT / 'train_recipes' / 'effnet_b7_fcl.sh'
-    line = ' '.join(dry_run(path, 'data', cwd=tmp_path)[0])
+    line = ' '.join(dry_run(ROOT / 'train_recipes' / name, 'data', cwd=tmp_path)[0])
     for flag in (
-        '--model efficientnet_b7 --epochs 450 --cooldown-epochs 10 --batch-size 10 --opt rmsproptf --opt-eps 0.001 '
-        '--momentum 0.9 --weight-decay 1e-5 --sched step --lr 0.016 --decay-epochs 2.4 --decay-rate 0.97 '
-        '--warmup-epochs 3 --warmup-lr 1e-6 --min-lr 1e-5 --drop 0.3 --drop-path 0.2 --model-ema-decay 0.9999 '
-        '--aa rand-m9-mstd0.5 --color-jitter 0.4 --reprob 0.2 --remode pixel'
+        f'{own} --epochs 450 --cooldown-epochs 10 --opt rmsproptf --opt-eps 0.001 --momentum 0.9 --weight-decay 1e-5 '
+        '--sched step --lr 0.016 --decay-epochs 2.4 --decay-rate 0.97 --warmup-epochs 3 --warmup-lr 1e-6 '
+        '--min-lr 1e-5 --drop 0.3 --drop-path 0.2 --model-ema-decay 0.9999 --aa rand-m9-mstd0.5 --color-jitter 0.4 '
+        '--reprob 0.2 --remode pixel --smoothing 0 --criterion focal-cosine'
     ).split(' --'):
         assert f'--{flag.removeprefix("--")} ' in line + ' ', flag
 
@@ -105,6 +111,15 @@ def test_effnet_b7_fcl_runs(scripts, few_digits, tmp_path):
     flags = '--model efficientnet_b0 --img-size 64 --epochs 1 --cooldown-epochs 0 --experiment b --workers 1 --no-aug'
     recipe(ROOT / 'train_recipes' / 'effnet_b7_fcl.sh', few_digits, *flags.split(), cwd=tmp_path)
     assert len(summary(tmp_path / 'output' / 'train' / 'b')) == 1
+
+
+def test_effnet_b3_fcl_lsb_runs_on_a_subset(scripts, digits, tmp_path):
+    assert main(['subset', str(digits / 'validation'), str(tmp_path / 'data'), '--per-class', '10']) == 0
+    flags = '--model test_efficientnet --img-size 32 --epochs 1 --cooldown-epochs 0 --experiment b --workers 1'
+    done = recipe(ROOT / 'train_recipes' / 'effnet_b3_fcl_lsb.sh', 'data', *flags.split(), cwd=tmp_path)
+    assert len(summary(tmp_path / 'output' / 'train' / 'b')) == 1
+    assert 'LSB swap: 2 low bits from another image, with probability 0.5' in done.stderr
+    assert '100 images  10 classes  10 in each' in done.stderr
 
 
 @pytest.mark.slow

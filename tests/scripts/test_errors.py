@@ -77,6 +77,20 @@ def test_trees(train_fails, tmp_path):
     assert '--criterion-kwargs and --hierarchy need a --criterion' in train_fails('--hierarchy', 'three.json')
 
 
+def test_lsb_swap(train_fails, tmp_path):
+    assert '--lsb-swap 9 --lsb-prob 0.5: k is a number of bits' in train_fails('--lsb-swap', '9')
+    assert 'p is a probability and must be in 0 … 1, got 1.5' in train_fails('--lsb-swap', '2', '--lsb-prob', '1.5')
+    assert '--lsb-prob needs --lsb-swap K' in train_fails('--lsb-prob', '0.9')
+    assert 'invalid int value' in train_fails('--lsb-swap', 'two')
+    (tmp_path / 'c.yaml').write_text('lsb_swap: 2.5\n')
+    assert '--lsb-swap 2.5 --lsb-prob 0.5: k is a number of bits' in train_fails('-c', 'c.yaml')
+
+
+def test_lsb_swap_without_a_place_for_it(fails, few_digits, timm_scripts):
+    line = fails('train', few_digits, *FLAGS, '--lsb-swap', '2', '--naflex-loader')
+    assert '--lsb-swap does not go together with --naflex-loader' in line
+
+
 def test_data_folder(fails, few_digits, tmp_path, scripts):
     assert 'name the data folder' in fails('train', *FLAGS)
     assert 'the data folder nowhere does not exist' in fails('train', 'nowhere', *FLAGS)

@@ -40,7 +40,7 @@ SAME_FLAGS = {
     'kim': (
         '--criterion focal-cosine --opt rmsproptf --opt-eps 0.001 --sched step --lr 0.01 --decay-epochs 0.5 '
         '--decay-rate 0.9 --aa rand-m9-mstd0.5 --reprob 0.3 --drop 0.2 --drop-path 0.1 --model-ema '
-        '--model-ema-decay 0.9 --amp --amp-dtype bfloat16'
+        '--model-ema-decay 0.9 --amp --amp-dtype bfloat16 --lsb-swap 2'
     ),
     'mixed': (
         '--criterion cosine --mixup 0.2 --cutmix 1 --mixup-off-epoch 1 --clip-grad 1 --grad-accum-steps 3 '
@@ -225,6 +225,9 @@ def test_help_shows_our_flags_beside_the_scripts(scripts, capsys):
     for flag in (
         '--criterion SPEC',
         '--criterion-kwargs',
+        '--lsb-swap K',
+        '--lsb-prob P',
+        '--check-images',
         '--model',
         '--drop-path',
         '--aa',

@@ -22,8 +22,8 @@ class KeyValues(ParseKwargs):
         super().__call__(parser, namespace, values, option_string)
 
 
-def add_criterion_options(parser: argparse.ArgumentParser) -> None:
-    """Add our flags to a training script's parser. They so stand in its help, in --config files and in args.yaml."""
+def add_criterion_options(group: argparse._ActionsContainer) -> None:
+    """Add our flags to a training script's."""
 
     def criterion(spec: str) -> str:
         try:
@@ -31,7 +31,6 @@ def add_criterion_options(parser: argparse.ArgumentParser) -> None:
         except ValueError as e:
             raise argparse.ArgumentTypeError(str(e)) from None
 
-    group = parser.add_argument_group('timm-vipriors')
     group.add_argument(
         '--criterion',
         type=criterion,

@@ -7,21 +7,22 @@ from pathlib import Path
 
 import timm
 import torch
-from timm.data import create_dataset
-from timm.data.dataset_factory import _search_split
-from timm.data.readers.reader_image_folder import ReaderImageFolder
 
 from ..checkpoint import read_checkpoint
 from ..errors import UserError
+from .image_folders import check_folders
 
 
-def check_before_start(name: str, args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+def check_before_start(name: str, args: argparse.Namespace, parser: argparse.ArgumentParser) -> dict[str, int] | None:
     """Check what a script is about to use. Where the classes are not given, the parser gets the folder's number.
 
     Args:
         name: 'train' or 'validate'.
         args: The script's arguments.
         parser: The script's parser, which will parse them again.
+
+    Returns:
+        The classes by which a training script must count in its evaluation; None for those of the folder.
 
     Raises:
         UserError: In one sentence, what is wrong.
@@ -36,18 +37,13 @@ def check_before_start(name: str, args: argparse.Namespace, parser: argparse.Arg
             raise UserError(f'--{flag.replace("_", "-")}: {path} does not exist')
     if name == 'train':
         check_run_folder(args)
-    root = args.data_dir or args.data
-    if not root and not args.dataset:
+    if not (args.data_dir or args.data or args.dataset):
         raise UserError('name the data folder: the first argument, or --data-dir')
-    if args.dataset:
-        return  # one of timm's readers, which knows its data
-    splits = {'train': args.train_split, 'validation': args.val_split} if name == 'train' else {'': args.split}
-    readers = {kind: find_images(root, split, args.class_map) for kind, split in splits.items() if split}
-    if name == 'train':
-        check_training_data(root, readers, args)
-    reader = next(iter(readers.values()))
-    if isinstance(reader, ReaderImageFolder) and not args.class_map:
-        check_classes(reader, args, parser)
+    if args.dataset:  # one of timm's readers, which knows its data
+        if getattr(args, 'check_images', False):
+            raise UserError('--check-images is for folders of images, not for a --dataset')
+        return None
+    return check_folders(name, args, parser)
 
 
 def check_model(name: str, bulk: bool = False) -> None:
@@ -79,51 +75,6 @@ def check_run_folder(args: argparse.Namespace) -> None:
         raise UserError(
             f'{folder} holds a run already: go on with it (--resume {folder / "last.pth.tar"}), or name another '
             f'--experiment'
-        )
-
-
-def find_images(root: str, split: str, class_map: str) -> ReaderImageFolder:
-    """timm's reader of a split, or a UserError that says what is missing."""
-    if not os.path.exists(root):
-        raise UserError(f'the data folder {root} does not exist')
-    try:
-        return create_dataset('', root=root, split=split, class_map=class_map).reader
-    except (RuntimeError, AssertionError) as e:
-        where = _search_split(root, split)
-        raise UserError(
-            f'no images for the split {split!r} in {where}: expected a folder for each class there, with its images'
-        ) from e
-
-
-def check_training_data(root: str, readers: dict[str, ReaderImageFolder], args: argparse.Namespace) -> None:
-    """Raise if the splits are one and the same folder, or an epoch would have no batch."""
-    if os.path.isdir(root) and len(readers) == 2:
-        for kind, split in (('train', args.train_split), ('validation', args.val_split)):
-            if _search_split(root, split) == root:
-                raise UserError(
-                    f'{root} has no folder for the split {kind!r}: expected {root}/train and {root}/validation, each '
-                    f"with a folder for each class (--val-split '' trains without validation)"
-                )
-    world_size = int(os.environ.get('WORLD_SIZE', '1'))
-    images = len(readers['train'])
-    if images // world_size < args.batch_size:
-        devices = f' on each of {world_size} devices' if world_size > 1 else ''
-        raise UserError(
-            f'{images} training images are fewer than one batch of {args.batch_size}{devices}, and an incomplete '
-            f'batch is dropped: use --batch-size {max(images // world_size, 1)} or less'
-        )
-
-
-def check_classes(reader: ReaderImageFolder, args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Raise if --num-classes contradicts the folders; without it, make their number the default."""
-    classes = len(reader.class_to_idx)
-    if args.num_classes is None:
-        parser.set_defaults(num_classes=classes)
-        args.num_classes = classes
-    elif args.num_classes != classes:
-        raise UserError(
-            f'--num-classes {args.num_classes} contradicts the data: {reader.root} has {classes} class folders. '
-            f'Leave it out, or give a --class-map'
         )
 
 

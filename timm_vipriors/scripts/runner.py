@@ -6,6 +6,7 @@ and on that module alone `ClassificationTask`, `create_dataset` and `create_load
 
 import argparse
 import importlib.util
+import logging
 import os
 import re
 import sys
@@ -25,8 +26,12 @@ from timm.utils import unwrap_model
 from ..data.strict import CorruptImageError, StrictImageDataset
 from ..errors import UserError
 from ..task import FeatureClassificationTask, feature_dim
+from .augmentation import add_augmentation_options, make_lsb_swap, swap_first
 from .criterion import add_criterion_options, check_criterion, make_criterion
+from .image_folders import add_data_options
 from .preflight import check_before_start, explain_checkpoint
+
+_logger = logging.getLogger('train')
 
 
 def run(name: str, argv: Sequence[str]) -> int:
@@ -48,11 +53,11 @@ def run(name: str, argv: Sequence[str]) -> int:
     script.parser.usage = '%(prog)s DIR --model NAME [flags]   (%(prog)s --help lists them)'
     script.parser.set_defaults(device=default_device())
     if name == 'train':
-        add_criterion_options(script.parser)
+        add_our_options(script.parser)
     with mock.patch.object(sys, 'argv', [script.parser.prog, *argv]):
         args = parse_args(script)
-        check_before_start(name, args, script.parser)
-        plug_in(script, args)
+        class_to_idx = check_before_start(name, args, script.parser)
+        plug_in(script, args, class_to_idx)
         with recorded_savers() as savers, explained_errors(args):
             script.main()
     if savers and savers[-1].best_epoch is not None:
@@ -93,6 +98,14 @@ def load_script(path: Path) -> ModuleType:
     return script
 
 
+def add_our_options(parser: argparse.ArgumentParser) -> None:
+    """Add our flags to a training script's parser: so they stand in its help, in --config files and in args.yaml."""
+    group = parser.add_argument_group('timm-vipriors')
+    add_criterion_options(group)
+    add_augmentation_options(group)
+    add_data_options(group)
+
+
 def default_device() -> str:
     """The best device there is: cuda, mps or cpu."""
     if torch.cuda.is_available():
@@ -113,9 +126,16 @@ def parse_args(script: ModuleType) -> argparse.Namespace:
         raise UserError(f'{e.filename} does not exist') from e
 
 
-def plug_in(script: ModuleType, args: argparse.Namespace) -> None:
-    """Put our task, data set and loader in the places where the script looks for timm's."""
+def plug_in(script: ModuleType, args: argparse.Namespace, class_to_idx: dict[str, int] | None) -> None:
+    """Put our task, data set and loader in the places where the script looks for timm's.
+
+    Args:
+        script: The script's module.
+        args: Its arguments.
+        class_to_idx: The classes of the evaluation, where its own folders would number them otherwise.
+    """
     flags = check_criterion(args)
+    swap = make_lsb_swap(args) if hasattr(args, 'lsb_swap') else None  # a validation script has no such flag
     batches_per_epoch = None
 
     def make_task(
@@ -142,6 +162,8 @@ def plug_in(script: ModuleType, args: argparse.Namespace) -> None:
             raise UserError(str(e)) from e
 
     def make_dataset(*dataset_args: Any, **kwargs: Any) -> Any:
+        if class_to_idx is not None and not kwargs.get('is_training'):
+            kwargs['class_map'] = class_to_idx
         dataset = create_dataset(*dataset_args, **kwargs)
         return StrictImageDataset.of(dataset) if type(dataset) is ImageDataset else dataset
 
@@ -152,6 +174,10 @@ def plug_in(script: ModuleType, args: argparse.Namespace) -> None:
         if kwargs.get('is_training'):
             nonlocal batches_per_epoch
             batches_per_epoch = len(loader)
+            if swap is not None:
+                swap_first(swap, loader.dataset)
+                if is_primary():
+                    _logger.info(f'LSB swap: {swap.k} low bits from another image, with probability {swap.p:g}')
         return loader
 
     create_dataset, create_loader = script.create_dataset, script.create_loader

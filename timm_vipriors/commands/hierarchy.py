@@ -1,0 +1,84 @@
+"""`timm-vipriors hierarchy`"""
+
+import argparse
+
+from ..errors import UserError
+from .common import check_free, read_class_names
+
+_EPILOG = """examples:
+  timm-vipriors hierarchy induce model_best.pth.tar -o tree.json
+  timm-vipriors hierarchy induce model_best.pth.tar -o tree.json --classes digits --use-ema
+  timm-vipriors hierarchy show tree.json --png tree.png
+"""
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    hierarchy = commands.add_parser(
+        'hierarchy',
+        help='make and show a tree over the classes',
+        description="Make a tree over the classes from a classifier's weights (NBDT), and show it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = hierarchy.add_subparsers(dest='action', metavar='ACTION', required=True)
+    induce = actions.add_parser(
+        'induce',
+        help='make a tree from a checkpoint',
+        description="Cluster the rows of a checkpoint's classifier (Ward, on the normalised rows) and write the tree.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    induce.add_argument(
+        'checkpoint', metavar='CHECKPOINT', help="of timm's train script, a state dict, or .safetensors"
+    )
+    # SUPPRESS: there is no default worth printing
+    induce.add_argument(
+        '-o', '--output', required=True, default=argparse.SUPPRESS, metavar='FILE', help='JSON to write'
+    )
+    induce.add_argument(
+        '--classes',
+        metavar='FILE',
+        help='the class names: a text file with one a line, or a data folder with a folder for each; '
+        'None numbers the classes',
+    )
+    induce.add_argument('--use-ema', action='store_true', help='take the averaged weights')
+    induce.add_argument('--force', action='store_true', help='write over an existing FILE')
+    induce.set_defaults(run=run_induce)
+    show = actions.add_parser(
+        'show',
+        help='print a tree, and draw it',
+        description='Print a tree as text, and draw it as a picture.',
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    show.add_argument('tree', metavar='TREE', help='JSON file of a tree')
+    show.add_argument('--png', metavar='FILE', help='picture to write too; needs matplotlib')
+    show.add_argument('--force', action='store_true', help='write over an existing FILE')
+    show.set_defaults(run=run_show)
+
+
+def run_induce(args: argparse.Namespace) -> int:
+    from ..hierarchy import ClassHierarchy
+
+    check_free(args.output, args.force)
+    try:
+        names = read_class_names(args.classes) if args.classes else None
+        tree = ClassHierarchy.from_checkpoint(args.checkpoint, names, use_ema=args.use_ema)
+        tree.save(args.output)
+    except (ValueError, OSError) as e:
+        raise UserError(str(e)) from e
+    print(f'{args.output}: {tree.num_classes} classes, {tree.num_nodes} nodes, depth {tree.depth}')
+    return 0
+
+
+def run_show(args: argparse.Namespace) -> int:
+    from ..hierarchy import ClassHierarchy
+
+    if args.png:
+        check_free(args.png, args.force)
+    try:
+        tree = ClassHierarchy.load(args.tree)
+        if args.png:
+            tree.draw(args.png)
+    except (ValueError, OSError, ImportError) as e:
+        raise UserError(str(e)) from e
+    print(tree.text())
+    return 0

@@ -1,0 +1,70 @@
+"""`timm-vipriors subset`"""
+
+import argparse
+import os
+
+from ..errors import UserError
+
+_EPILOG = """examples:
+  timm-vipriors subset imagenet/train imagenet50 --per-class 50
+  timm-vipriors subset imagenet/train imagenet50 --splits train=50,val=50,test=100 --seed 1 --copy
+  timm-vipriors subset imagenet/train imagenet50 --list manifest.csv
+  timm-vipriors subset imagenet/train imagenet50 --list train=train.txt --list val=val.txt
+"""
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    subset = commands.add_parser(
+        'subset',
+        help='choose a few images of each class for training and validation',
+        description='Make class-balanced, disjoint splits DST/SPLIT/CLASS/FILE of an image folder SRC/CLASS/FILE, and\n'
+        'DST/manifest.csv, which lists them. After a stop the same command goes on. The choice in a class depends\n'
+        'on no other class, and a smaller first split is a part of a larger one.',
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    subset.add_argument('source', metavar='SRC', help='the folder with a folder of images for each class')
+    subset.add_argument('dst', metavar='DST', help='the folder to make')
+    subset.add_argument('--per-class', type=int, metavar='N', help='images of each class in every split')
+    subset.add_argument(
+        '--splits', metavar='NAME=N,NAME=N', help='the splits, and their images of each class (default: train,val)'
+    )
+    subset.add_argument('--seed', type=int, metavar='S', help='seed of the choice (default: 0)')
+    subset.add_argument(
+        '--list',
+        action='append',
+        metavar='FILE',
+        help='take the images of a manifest (split,class,file), or of lists of one split each (class,file or '
+        'class/file): SPLIT=FILE, again for each split',
+    )
+    how = subset.add_mutually_exclusive_group()
+    how.add_argument('--copy', action='store_true', help='copy the images')
+    how.add_argument('--link', action='store_false', dest='copy', help='make symbolic links (default)')
+    subset.set_defaults(run=run, copy=False)
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..data.subset import MANIFEST, make_subset, parse_lists, parse_splits
+
+    if args.list and (args.per_class, args.splits, args.seed) != (None, None, None):
+        raise UserError('--list says which images: leave --per-class, --splits and --seed out')
+    which = {}
+    if args.list:
+        which['lists'] = parse_lists(args.list)
+    elif args.splits is not None or args.per_class is not None:
+        which['splits'] = parse_splits(args.splits, args.per_class)
+    manifest = os.path.join(args.dst, MANIFEST)
+    there = os.path.exists(manifest)
+    try:
+        counts = make_subset(args.source, args.dst, **which, seed=args.seed or 0, copy=args.copy)
+    except OSError as e:
+        raise UserError(f'{e} (the same command goes on from there)') from e
+    classes = {name for split in counts for name in os.listdir(os.path.join(args.dst, split))}
+    images = ', '.join(
+        f'{number} {"" if i else "images "}in {split}' for i, (split, number) in enumerate(counts.items())
+    )
+    print(
+        f'{args.dst}: {"is there already, " if there else ""}{len(classes)} classes, {images}; {manifest} makes it '
+        f'again (--list)'
+    )
+    return 0
