@@ -105,6 +105,11 @@ class LSBSwap(v2.Transform):
         self.pool_size = pool_size
         self._pools: dict[tuple, deque[Array]] = {}
 
+    def forward(self, *inputs: Any) -> Any:
+        if len(inputs) == 1 and isinstance(inputs[0], Image.Image):  # the usual case: no sample to walk through
+            return self.transform(inputs[0], {})
+        return super().forward(*inputs)
+
     def check_inputs(self, flat_inputs: list[Any]) -> None:
         if not any(isinstance(x, Image.Image | torch.Tensor) for x in flat_inputs):
             found = ', '.join(sorted({_name(x) for x in flat_inputs})) or 'nothing'
