@@ -18,7 +18,7 @@ def test_help_lists_the_commands_with_examples(capsys):
     with pytest.raises(SystemExit):
         main(['--help'])
     out = capsys.readouterr().out
-    for word in ('train', 'validate', 'demo-data', 'subset', 'hierarchy', 'examples:'):
+    for word in ('train', 'validate', 'demo-data', 'subset', 'hierarchy', 'predict', 'ensemble', 'report', 'examples:'):
         assert word in out
 
 

@@ -1,22 +1,29 @@
 """The recipes as a user runs them: their flags, their environment, their folders with odd names."""
 
+import csv
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import timm
+import torch
 
 from timm_vipriors.cli import main
 from timm_vipriors.hierarchy import ClassHierarchy
+from timm_vipriors.inference import plurality_vote
 from timm_vipriors.scripts.runner import add_our_options, find_script, load_script
 
 from .conftest import ROOT
 from .scripts.test_training import load, result, summary
 
 RECIPES = sorted(p for p in (ROOT / 'train_recipes').glob('*.sh') if p.name != 'common.sh')
+TRAINING = [p for p in RECIPES if 'run train' in p.read_text()]
 
 
 def recipe(path, *args, cwd, check=True, **env):
@@ -37,15 +44,22 @@ def dry_run(path, *args, cwd, **env):
 
 
 def test_there_are_recipes():
-    assert {p.name for p in RECIPES} == {'effnet_b3_fcl_lsb.sh', 'effnet_b7_fcl.sh', 'effnet_tsl.sh', 'quickstart.sh'}
+    training = {'effnet_b3_fcl_lsb.sh', 'effnet_b7_fcl.sh', 'effnet_tsl.sh', 'quickstart.sh'}
+    assert {p.name for p in TRAINING} == training
+    others = {'predict_ten_crop.sh', 'ensemble_weighted.sh', 'ensemble_plurality.sh'}
+    assert {p.name for p in RECIPES} == training | others
 
 
 @pytest.mark.parametrize('path', RECIPES, ids=lambda p: p.name)
-def test_every_recipe_keeps_the_rules(path, tmp_path):
+def test_every_recipe_says_what_it_is(path):
     text = path.read_text()
     assert os.access(path, os.X_OK)
     for mark in ('#   ./train_recipes/' + path.name, '# Settings:', '# Time:', 'DRY_RUN=1'):
         assert mark in text
+
+
+@pytest.mark.parametrize('path', TRAINING, ids=lambda p: p.name)
+def test_every_training_recipe_keeps_the_rules(path, tmp_path):
     data = "my $(touch hacked) 'data'"
     (tmp_path / data).mkdir()
     lines = dry_run(path, data, '--epochs', '7', '--opt', 'lion', cwd=tmp_path)
@@ -59,7 +73,7 @@ def test_every_recipe_keeps_the_rules(path, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == [data]
 
 
-@pytest.mark.parametrize('path', RECIPES, ids=lambda p: p.name)
+@pytest.mark.parametrize('path', TRAINING, ids=lambda p: p.name)
 def test_flags_of_recipes_are_flags_of_the_bundled_script(path, tmp_path, monkeypatch):
     monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
     parser = load_script(find_script('train')).parser
@@ -95,6 +109,39 @@ def test_a_recipe_without_data_says_how_it_is_used(tmp_path):
         assert done.returncode == 2
         assert 'usage:' in done.stderr
         assert done.stdout == ''
+
+
+def test_recipes_of_predictions_and_ensembles(few_digits, tmp_path):
+    """From two checkpoints to an ensemble, with names that need quoting."""
+    data = tmp_path / "the 'data'"
+    shutil.copytree(few_digits, data)
+    scores = []
+    for i in range(2):
+        torch.manual_seed(i)
+        weights = tmp_path / f'model {i}.pth'
+        torch.save(timm.create_model('test_efficientnet', num_classes=10).state_dict(), weights)
+        flags = ['--model', 'test_efficientnet', '--img-size', '32', '--workers', '1']
+        recipe(ROOT / 'train_recipes' / 'predict_ten_crop.sh', data, weights, *flags, cwd=tmp_path)
+        scores.append(tmp_path / f'model {i}-ten_crop.npz')
+    done = recipe(ROOT / 'train_recipes' / 'ensemble_weighted.sh', 'w', scores[0], '--', scores[1], cwd=tmp_path)
+    assert 'top-1' in done.stdout
+    a, b, mean = (np.load(path)['scores'] for path in (*scores, tmp_path / 'w.npz'))
+    assert np.allclose(mean, (3 * a + b) / 4, atol=1e-6)
+    assert len((tmp_path / 'w-submission.csv').read_text().splitlines()) == 41
+    recipe(ROOT / 'train_recipes' / 'ensemble_plurality.sh', 'v', *scores, cwd=tmp_path)
+    with open(tmp_path / 'v.csv', newline='') as file:
+        predictions = [int(row['prediction']) for row in csv.DictReader(file)]
+    assert predictions == plurality_vote(a, [b], threshold=0.7).tolist()
+    lines = dry_run(ROOT / 'train_recipes' / 'ensemble_plurality.sh', 'v', *scores, cwd=tmp_path, THRESHOLD='0.5')
+    assert lines[0][lines[0].index('--threshold') + 1] == '0.5'
+    for name, args in (
+        ('predict_ten_crop.sh', ['d']),
+        ('ensemble_weighted.sh', ['o']),
+        ('ensemble_plurality.sh', ['o', 'b']),
+    ):
+        done = recipe(ROOT / 'train_recipes' / name, *args, cwd=tmp_path, check=False)
+        assert done.returncode == 2
+        assert 'usage:' in done.stderr
 
 
 def test_quickstart_makes_its_data_and_validates_what_it_trained(scripts, tmp_path):

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from . import __version__
-from .commands import demo_data, hierarchy, subset
+from .commands import demo_data, ensemble, hierarchy, predict, report, subset
 from .errors import UserError
 
 SCRIPTS = {
@@ -19,6 +19,7 @@ _EPILOG = """examples:
   timm-vipriors validate digits --model test_dsk_resnext --img-size 32 --checkpoint output/train/RUN/last.pth.tar
   timm-vipriors hierarchy induce output/train/RUN/model_best.pth.tar -o tree.json --classes digits
   timm-vipriors subset imagenet/train imagenet50 --per-class 50
+  timm-vipriors predict digits --checkpoint output/train/RUN/last.pth.tar --tta hflip -o scores.npz
   timm-vipriors train --help
 """
 
@@ -31,14 +32,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             from .scripts.runner import run
 
             return run(argv[0], argv[1:])
-        args = _parser().parse_args(argv)
+        args = make_parser().parse_args(argv)
         return args.run(args)
     except UserError as e:
         print(f'timm-vipriors {argv[0]}: error: {e}', file=sys.stderr)
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands but those that are scripts."""
     parser = argparse.ArgumentParser(
         prog='timm-vipriors',
         description='Train timm models from scratch on small image data sets.',
@@ -49,6 +51,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
     for name, text in SCRIPTS.items():
         commands.add_parser(name, help=text)
-    for command in (demo_data, subset, hierarchy):
+    for command in (demo_data, subset, hierarchy, predict, ensemble, report):
         command.add(commands)
     return parser

@@ -1,7 +1,7 @@
 """A progress bar where somebody watches."""
 
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar('T')
 
@@ -15,6 +15,11 @@ def progress(items: Iterable[T], total: int, description: str, unit: str = 'imag
         description: What is done to them, shown before the bar.
         unit: What one of them is, shown with the rate.
     """
+    return iter(progress_bar(total, description, unit, items))
+
+
+def progress_bar(total: int, description: str, unit: str = 'image', items: Iterable | None = None) -> Any:
+    """The same as an object, a tqdm bar, whose `update(n)` counts several at once."""
     from tqdm import tqdm  # comes with timm, by way of huggingface_hub
 
-    return iter(tqdm(items, total=total, desc=description, unit=f' {unit}s', disable=None, leave=False))
+    return tqdm(items, total=total, desc=description, unit=f' {unit}s', disable=None, leave=False)

@@ -1,0 +1,267 @@
+"""Predictions against a slow reference: image by image, view by view, in float64."""
+
+import argparse
+import shutil
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+
+from timm_vipriors.cli import main
+from timm_vipriors.inference.predict import predict
+from timm_vipriors.inference.tta import create_tta_transform
+
+MODEL = 'test_dsk_resnext'
+SIZE = 32
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    """As timm's train script writes one, with averaged weights that differ."""
+    torch.manual_seed(0)
+    models = [timm.create_model(MODEL, num_classes=10) for _ in range(2)]
+    for model in models:
+        torch.nn.init.normal_(model.get_classifier().weight, std=1.0)
+        model.train()
+        with torch.no_grad():
+            model(torch.randn(16, 3, SIZE, SIZE))  # BatchNorm statistics
+    path = tmp_path_factory.mktemp('checkpoint') / 'last.pth.tar'
+    args = argparse.Namespace(
+        model=MODEL, num_classes=10, img_size=SIZE, crop_pct=0.9, mean=[0.4, 0.4, 0.4], aa='rand-m5', hflip=0.0,
+        scale=[0.6, 1.0], ratio=None, interpolation='', in_chans=None, gp=None, model_kwargs={},
+    )  # fmt: skip
+    torch.save(
+        {
+            'arch': MODEL,
+            'epoch': 1,
+            'state_dict': models[0].state_dict(),
+            'state_dict_ema': models[1].state_dict(),
+            'args': args,
+        },
+        path,
+    )
+    return path
+
+
+def config(model):
+    return timm.data.resolve_data_config(
+        dict(img_size=SIZE, crop_pct=0.9, mean=[0.4, 0.4, 0.4]), model=model, verbose=False
+    )
+
+
+def load_model(checkpoint, key='state_dict'):
+    model = timm.create_model(MODEL, num_classes=10)
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        model.load_state_dict(torch.load(checkpoint, weights_only=True)[key])
+    return model.double().eval()
+
+
+def reference(model, paths, tta, train_config=None):
+    """Mean of the softmax over the views, one at a time."""
+    data_config = config(model)
+    transform = create_tta_transform(tta, data_config, train_config, seed=42)
+    mean, std = (torch.tensor(data_config[key], dtype=torch.float64)[:, None, None] for key in ('mean', 'std'))
+    rows = []
+    for path in paths:
+        with Image.open(path) as image:
+            images = list(transform(image.convert('RGB')))
+        if tta == 'hflip':
+            images.append(images[0].flip(-1))
+        probabilities = []
+        for view in images:
+            with torch.no_grad():
+                logits = model(((view.double() / 255 - mean) / std)[None])[0].numpy()
+            e = np.exp(logits - logits.max())
+            probabilities.append(e / e.sum())
+        rows.append(np.mean(probabilities, axis=0))
+    return np.array(rows)
+
+
+def run(*argv, code=0):
+    assert main(['predict', *map(str, argv)]) == code
+
+
+def read(path):
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+@pytest.mark.parametrize('tta', ['none', 'hflip', 'ten-crop', 'randaug:3'])
+def test_probabilities(tta, checkpoint, few_digits, tmp_path, capsys):
+    out = tmp_path / 's.npz'
+    run(few_digits, '--checkpoint', checkpoint, '-o', out, '--tta', tta, '--workers', 2, '-b', 7)
+    data = read(out)
+    root = few_digits / 'validation'
+    paths = sorted(p for p in root.rglob('*.png'))
+    assert data['filenames'].tolist() == [p.relative_to(root).as_posix() for p in paths]
+    assert data['targets'].tolist() == [int(p.parent.name) for p in paths]
+    assert data['class_names'].tolist() == list('0123456789')
+    assert data['model'] == MODEL
+    assert data['scores'].dtype == np.float32
+    train_config = dict(auto_augment='rand-m5', scale=(0.6, 1.0)) if 'randaug' in tta else None
+    expected = reference(load_model(checkpoint), paths, tta, train_config)
+    assert np.abs(data['scores'] - expected).max() < 2e-5
+    assert expected.max() > 0.5  # not all alike
+    top1 = 100 * (expected.argmax(1) == data['targets']).mean()
+    line = capsys.readouterr().out.strip()
+    assert line.startswith(f'{out}: 40 images')
+    assert f'top-1 {top1:.2f} %, top-5 ' in line
+    assert line.count('images/s') == 1
+
+
+def test_batches_workers_and_seed(checkpoint, few_digits, tmp_path):
+    common = [few_digits, '--checkpoint', checkpoint, '--tta', 'randaug:2']
+    run(*common, '-o', tmp_path / 'a.npz', '--workers', 0, '-b', 40)
+    run(*common, '-o', tmp_path / 'b.npz', '--workers', 2, '-b', 9)
+    run(*common, '-o', tmp_path / 'c.npz', '--workers', 2, '--seed', 7)
+    a, b, c = (read(tmp_path / f'{name}.npz')['scores'] for name in 'abc')
+    assert np.abs(a - b).max() < 1e-5
+    assert np.abs(a - c).max() > 1e-3
+    run(*common, '-o', tmp_path / 'd.npz', '--workers', 1, '--aa', 'rand-m9-n5')
+    assert np.abs(a - read(tmp_path / 'd.npz')['scores']).max() > 1e-3
+
+
+def test_averaged_weights_and_precision(checkpoint, few_digits, tmp_path):
+    common = [few_digits, '--checkpoint', checkpoint, '--workers', 1]
+    paths = sorted((few_digits / 'validation').rglob('*.png'))
+    run(*common, '-o', tmp_path / 'ema.npz', '--ema', '--reparam', '--channels-last')
+    expected = reference(load_model(checkpoint, 'state_dict_ema'), paths, 'none')
+    assert np.abs(read(tmp_path / 'ema.npz')['scores'] - expected).max() < 2e-5
+    run(*common, '-o', tmp_path / 'amp.npz', '--amp', '--amp-dtype', 'bfloat16')
+    difference = np.abs(read(tmp_path / 'amp.npz')['scores'] - reference(load_model(checkpoint), paths, 'none')).max()
+    assert 1e-5 < difference < 0.1
+    run(*common, '-o', tmp_path / 'size.npz', '--img-size', 40)  # a flag wins over the training's
+    assert np.abs(read(tmp_path / 'size.npz')['scores'] - read(tmp_path / 'ema.npz')['scores']).max() > 1e-3
+
+
+def test_images_without_classes(checkpoint, few_digits, tmp_path, capsys):
+    flat = tmp_path / 'flat'
+    flat.mkdir()
+    for path in (few_digits / 'validation').rglob('*.png'):
+        shutil.copy(path, flat / f'{path.parent.name}-{path.name}')
+    run(few_digits, '--checkpoint', checkpoint, '-o', tmp_path / 'a.npz', '--workers', 1)
+    run(flat, '--checkpoint', checkpoint, '-o', tmp_path / 'b.npz', '--workers', 1)
+    assert capsys.readouterr().out.strip().endswith('; no targets')
+    a, b = read(tmp_path / 'a.npz'), read(tmp_path / 'b.npz')
+    assert 'targets' not in b
+    assert 'class_names' not in b
+    rows = {name.replace('/', '-'): row for name, row in zip(a['filenames'], a['scores'], strict=True)}
+    assert all(np.allclose(rows[name], row, atol=1e-5) for name, row in zip(b['filenames'], b['scores'], strict=True))
+    run(flat, '--checkpoint', checkpoint, '-o', tmp_path / 'c.npz', '--workers', 1, '--classes', few_digits / 'train')
+    assert read(tmp_path / 'c.npz')['class_names'].tolist() == list('0123456789')
+    # one folder of images, as the challenge's test set has
+    (tmp_path / 'test').mkdir()
+    shutil.copytree(flat, tmp_path / 'test' / 'imgs')
+    run(tmp_path / 'test', '--checkpoint', checkpoint, '-o', tmp_path / 'd.npz', '--workers', 1)
+    d = read(tmp_path / 'd.npz')
+    assert 'targets' not in d
+    assert d['filenames'][0].startswith('imgs/')
+
+
+def test_classes_that_the_folder_lacks(checkpoint, few_digits, tmp_path, capsys):
+    data = tmp_path / 'data'
+    shutil.copytree(few_digits, data)
+    shutil.rmtree(data / 'validation' / '0')
+    (data / 'validation' / '9').rename(data / 'validation' / 'other')
+    run(data, '--checkpoint', checkpoint, '-o', tmp_path / 'a.npz', '--workers', 1)  # its train has all ten
+    a = read(tmp_path / 'a.npz')
+    assert [int(t) for t in a['targets']] == [-1 if n[0] == 'o' else int(n[0]) for n in a['filenames']]
+    assert '% of the 32 with a class of the model' in capsys.readouterr().out
+    run(data / 'validation', '--checkpoint', checkpoint, '-o', tmp_path / 'b.npz', code=2)
+    assert 'has 9 class folders, the model has 10 classes: name them in order with --classes' in capsys.readouterr().err
+    (tmp_path / 'names.txt').write_text('\n'.join('0123456789'))
+    flags = ['--checkpoint', checkpoint, '-o', tmp_path / 'b.npz', '--workers', 1, '--classes', tmp_path / 'names.txt']
+    run(data / 'validation', *flags)
+    assert read(tmp_path / 'b.npz')['targets'].tolist() == a['targets'].tolist()
+
+
+def test_as_a_function(checkpoint, few_digits):
+    model = load_model(checkpoint).float()
+    scores = predict(model.train(), str(few_digits), config(model), workers=1)
+    assert not model.training
+    paths = sorted((few_digits / 'validation').rglob('*.png'))
+    assert np.abs(scores.scores - reference(load_model(checkpoint), paths, 'none')).max() < 2e-5
+    with pytest.raises(ValueError, match='3 class names were given for a model of 10 classes'):
+        predict(model, str(few_digits), config(model), class_names=['a', 'b', 'c'])
+
+
+def test_grey_images_and_a_state_dict_alone(few_digits, tmp_path):
+    model = timm.create_model('test_efficientnet', num_classes=10, in_chans=1)
+    torch.save(model.state_dict(), tmp_path / 'w.pth')
+    flags = ['--model', 'test_efficientnet', '--in-chans', 1, '--img-size', 32, '--workers', 1]
+    run(few_digits, '--checkpoint', tmp_path / 'w.pth', *flags, '-o', tmp_path / 's.npz')
+    assert read(tmp_path / 's.npz')['scores'].shape == (40, 10)
+
+
+def test_agrees_with_the_evaluation_of_the_training(few_digits, tmp_path, monkeypatch, scripts, capsys):
+    monkeypatch.chdir(tmp_path)
+    flags = '--img-size 32 --epochs 1 -b 20 --workers 1 --warmup-epochs 0 --experiment r --crop-pct 1.0'.split()
+    assert main(['train', str(few_digits), '--model', MODEL, *flags]) == 0
+    capsys.readouterr()
+    run(few_digits, '--checkpoint', 'output/train/r/last.pth.tar', '-o', 's.npz', '--workers', 1)
+    line = capsys.readouterr().out
+    last = (tmp_path / 'output' / 'train' / 'r' / 'summary.csv').read_text().splitlines()[-1].split(',')
+    assert f'top-1 {float(last[3]):.2f} %, top-5 {float(last[4]):.2f} %' in line
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        ('-o taken.npz', 'taken.npz exists: name another file, or write over it with --force'),
+        ('-o nowhere/s.npz', '-o nowhere/s.npz: there is no folder'),
+        ('-o s.npz --tta flip', "expected none, hflip, ten-crop or randaug:N with N in 1 … 9999, got 'flip'"),
+        ('-o s.npz --model resnet99', "unknown model 'resnet99'"),
+        ('-o s.npz --model resnet18', 'does not fit --model resnet18 with 10 classes'),
+        ('-o s.npz --num-classes 3', 'does not fit --model test_dsk_resnext with 3 classes'),
+        ('-o s.npz -b 0', 'expected a --batch-size from 1'),
+        ('-o s.npz --pretrained', 'name the weights: --checkpoint FILE, or --pretrained'),
+        ('-o s.npz --classes names.txt', '1 class names were given for a model of 10 classes'),
+        ('-o s.npz --classes missing.txt', 'missing.txt'),
+    ],
+)
+def test_mistakes(flags, message, checkpoint, few_digits, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'taken.npz').write_text('kept')
+    (tmp_path / 'names.txt').write_text('one\n')
+    run(few_digits, '--checkpoint', checkpoint, '--workers', '1', *flags.split(), code=2)
+    err = capsys.readouterr().err
+    assert 'Traceback' not in err
+    assert message in err.splitlines()[-1]
+    assert {p.name for p in tmp_path.iterdir()} == {'taken.npz', 'names.txt'}
+    assert (tmp_path / 'taken.npz').read_text() == 'kept'
+
+
+def test_more_mistakes(checkpoint, few_digits, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def fails(*argv):
+        run(*argv, '-o', 's.npz', code=2)
+        assert not (tmp_path / 's.npz').exists()
+        return capsys.readouterr().err.splitlines()[-1]
+
+    assert 'the data folder nowhere does not exist' in fails('nowhere', '--checkpoint', checkpoint)
+    assert 'name the weights' in fails(few_digits)
+    assert 'none.pth' in fails(few_digits, '--checkpoint', 'none.pth')
+    (tmp_path / 'junk.pth').write_text('junk')
+    assert 'junk.pth is not a checkpoint' in fails(few_digits, '--checkpoint', 'junk.pth')
+    torch.save(timm.create_model(MODEL, num_classes=10).state_dict(), 'bare.pth')
+    assert 'bare.pth does not say which model it is of' in fails(few_digits, '--checkpoint', 'bare.pth')
+    assert 'bare.pth has no averaged weights' in fails(few_digits, '--checkpoint', 'bare.pth', '--ema')
+    assert '--pretrained needs a --model' in fails(few_digits, '--pretrained')
+    shutil.copytree(few_digits, 'data')
+    path = sorted((tmp_path / 'data' / 'validation' / '3').iterdir())[1]
+    path.write_bytes(path.read_bytes()[:50])
+    for workers in (0, 1):
+        line = fails('data', '--checkpoint', checkpoint, '--workers', workers)
+        assert line.startswith(f'timm-vipriors predict: error: data/validation/3/{path.name} cannot be decoded')
+    shutil.rmtree('data/validation')
+    (tmp_path / 'empty').mkdir()
+    assert 'error: no images in empty: ' in fails('empty', '--checkpoint', checkpoint)
+
+
+def test_a_file_may_be_written_over(checkpoint, few_digits, tmp_path):
+    (tmp_path / 's.npz').write_text('old')
+    run(few_digits, '--checkpoint', checkpoint, '--workers', '1', '-o', tmp_path / 's.npz', '--force')
+    assert len(read(tmp_path / 's.npz')['scores']) == 40

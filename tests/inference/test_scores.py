@@ -1,0 +1,317 @@
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import timm_vipriors
+from timm_vipriors.inference import ScoreFile, Scores
+
+from .score_files import names, random_scores, save
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / 'a.npz'
+
+
+def full(count=20, classes=5):
+    targets = np.arange(count) % classes - (np.arange(count) == 1)
+    return Scores(random_scores(count, classes), names(count), targets, np.array(list('edcba')[:classes]), 'a model')
+
+
+def assert_same(a, b):
+    for field in ('scores', 'filenames', 'targets', 'class_names', 'model'):
+        np.testing.assert_array_equal(getattr(a, field), getattr(b, field), strict=field != 'model')
+
+
+def test_the_file_is_what_the_contract_says(path):
+    scores = full()
+    scores.save(path)
+    with np.load(path, allow_pickle=False) as arrays:
+        found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+        np.testing.assert_array_equal(arrays['scores'], scores.scores)
+        assert str(arrays['model']) == 'a model'
+    assert found == {
+        'scores': ((20, 5), np.dtype('float32')),
+        'filenames': ((20,), np.dtype('<U14')),
+        'targets': ((20,), np.dtype('int64')),
+        'class_names': ((5,), np.dtype('<U1')),
+        'model': ((), np.dtype('<U7')),
+    }
+
+
+def test_round_trip(path):
+    scores = full()
+    scores.save(path)
+    file = ScoreFile.open(path)
+    assert (len(file), file.num_classes, file.path) == (20, 5, str(path))
+    assert_same(file.load(), scores)
+
+
+def test_all_but_scores_and_names_may_be_absent(path):
+    Scores(random_scores(), names(20)).save(path)
+    with np.load(path) as arrays:
+        assert set(arrays) == {'scores', 'filenames', 'model'}
+    np.savez(path, scores=random_scores(), filenames=names(20))
+    file = ScoreFile.open(path)
+    assert (file.targets, file.class_names, file.model) == (None, None, '')
+
+
+@pytest.mark.parametrize('shape', [(0, 5), (1, 1), (3, 1)])
+def test_few_rows_and_classes(path, shape):
+    scores = np.full(shape, 1 / shape[1], np.float32)
+    save(path, scores, targets=np.zeros(shape[0], int))
+    file = ScoreFile.open(path)
+    assert file.read().shape == shape
+    assert file.read(slice(0, 0)).shape == (0, shape[1])
+    assert file.targets.dtype == np.int64
+
+
+def test_python_lists_are_taken_too(path):
+    Scores([[0.5, 0.5]], ['a'], [1], ['x', 'y']).save(path)
+    assert ScoreFile.open(path).load().scores.tolist() == [[0.5, 0.5]]
+
+
+@pytest.mark.parametrize('kind', ['plain', 'compressed', 'fortran'])
+@pytest.mark.parametrize(
+    'rows',
+    [
+        None,
+        slice(None),
+        slice(3, 9),
+        slice(15, 99),
+        slice(7, 7),
+        slice(None, None, -2),
+        np.array([], int),
+        np.array([4]),
+        np.array([5, 6, 7, 2, 3, 19, 0, 0, -1]),
+        np.arange(20) % 3 == 1,
+    ],
+    ids=str,
+)
+def test_rows(path, rows, kind):
+    scores = random_scores()
+    write = np.savez_compressed if kind == 'compressed' else np.savez
+    write(path, scores=np.asfortranarray(scores) if kind == 'fortran' else scores, filenames=names(20))
+    found = ScoreFile.open(path).read(rows)
+    np.testing.assert_array_equal(found, scores[slice(None) if rows is None else rows], strict=True)
+
+
+def test_rows_out_of_range(path):
+    save(path, random_scores())
+    with pytest.raises(IndexError):
+        ScoreFile.open(path).read(np.array([20]))
+
+
+@pytest.mark.parametrize('dtype', ['<f2', '<f8', '>f4', '>f8'])
+def test_other_floats_become_float32(path, dtype):
+    scores = random_scores(8, 1000).astype(dtype)
+    np.savez(path, scores=scores, filenames=names(8))
+    found = ScoreFile.open(path).read(slice(2, 5))
+    np.testing.assert_array_equal(found, scores[2:5].astype('f4'), strict=True)
+
+
+def test_uncompressed_scores_stay_in_the_file(path):
+    save(path, random_scores())
+    file = ScoreFile.open(path)
+    other = random_scores(seed=1)
+    with open(path, 'r+b') as raw:
+        content = raw.read()
+        start = content.index(random_scores().tobytes())
+        raw.seek(start)
+        raw.write(other.tobytes())
+    np.testing.assert_array_equal(file.read(slice(4, 6)), other[4:6])
+
+
+def bad_row(value):
+    scores = random_scores()
+    scores[7] = value
+    return scores
+
+
+@pytest.mark.parametrize(
+    'scores, message',
+    [
+        (bad_row(np.nan), "'class1/007.png' has scores that are not finite"),
+        (bad_row(np.inf), 'not finite'),
+        (bad_row([np.inf, -np.inf, 0, 0, 1]), 'not finite'),
+        (bad_row([1.5, -0.5, 0, 0, 0]), 'down to -0.5, which looks like logits: save the softmax'),
+        (bad_row([3, -4, 1, 2, 8]), 'down to -4'),
+        (bad_row([3, 4, 1, 2, 8]), 'that sum to 18: '),
+        (bad_row(0), 'that sum to 0'),
+        (bad_row(0.2).astype('f8') * np.where(np.arange(20) == 3, 1e300, 1)[:, None], "'class0/003.png'.*not finite"),
+    ],
+)
+def test_no_probabilities(path, scores, message):
+    np.savez(path, scores=scores, filenames=names(20))
+    file = ScoreFile.open(path)
+    with pytest.raises(ValueError, match=f'^{path}: expected probabilities.*{message}'):
+        file.read()
+    path.unlink()
+    with pytest.raises(ValueError, match=message):
+        save(path, scores)
+    assert os.listdir(path.parent) == []
+
+
+def test_bad_row_is_named_by_its_name_whatever_rows_are_read(path):
+    np.savez(path, scores=bad_row(np.nan), filenames=names(20))
+    with pytest.raises(ValueError, match=r'class1/007\.png'):
+        ScoreFile.open(path).read(np.array([3, 7, 1]))
+    assert ScoreFile.open(path).read(np.array([3, 1])).shape == (2, 5)
+
+
+CONTENT = [
+    ({'scores': random_scores()[0]}, r'expected scores of the shape \(images, classes\).*got \(5,\)'),
+    ({'scores': np.ones((20, 5), int)}, 'in int64'),
+    ({'scores': np.ones((20, 0))}, r'got \(20, 0\)'),
+    ({'filenames': names(19)}, r'expected 20 file names as text, got the shape \(19,\)'),
+    ({'filenames': np.arange(20)}, 'in int64'),
+    ({'filenames': np.array(['a', 'b', *names(18)[:16], 'a', 'b'])}, "2 file names are there more than once: 'a', 'b'"),
+    ({'class_names': names(4)}, 'expected 5 class names'),
+    ({'class_names': np.array(list('abcda'))}, "1 class names are there more than once: 'a'"),
+    ({'targets': np.zeros(19, int)}, 'expected 20 whole numbers as targets'),
+    ({'targets': np.zeros(20)}, 'in float64'),
+    ({'targets': np.arange(20) - 1}, "expected targets of 0 … 4, or -1 where unknown, got 5 for 'class0/006.png'"),
+    ({'targets': np.full(20, -2)}, 'got -2'),
+]
+
+
+@pytest.mark.parametrize('fields, message', CONTENT)
+def test_wrong_content(path, fields, message):
+    np.savez(path, **{'scores': random_scores(), 'filenames': names(20), **fields})
+    with pytest.raises(ValueError, match=f'^{path}: .*{message}'):
+        ScoreFile.open(path)
+    path.unlink()
+    with pytest.raises(ValueError, match=message):
+        Scores(**{'scores': random_scores(), 'filenames': names(20), **fields}).save(path)
+    assert not path.exists()
+
+
+def test_wrong_model(path):
+    np.savez(path, scores=random_scores(), filenames=names(20), model=np.array(['a', 'b']))
+    with pytest.raises(ValueError, match='expected one text as model'):
+        ScoreFile.open(path)
+
+
+@pytest.mark.parametrize('missing', ['scores', 'filenames'])
+def test_missing_arrays(path, missing):
+    arrays = {'scores': random_scores(), 'filenames': names(20), 'more': np.zeros(1)}
+    del arrays[missing]
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match=f"expected an array '{missing}', got the arrays: .*, more"):
+        ScoreFile.open(path)
+
+
+class Trap:
+    def __reduce__(self):
+        return os.mkdir, ('trap',)
+
+
+@pytest.mark.parametrize('field', ['scores', 'filenames', 'class_names', 'model'])
+def test_pickles_are_not_loaded(path, field, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    trap = np.array([Trap()], dtype=object)
+    arrays = {'scores': random_scores(), 'filenames': names(20), field: trap}
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match=f"^{path} .*the array '{field}' holds Python objects"):
+        ScoreFile.open(path)
+    assert not os.path.exists('trap')
+    with pytest.raises(FileExistsError):  # the trap would have worked
+        os.mkdir('trap')
+        np.load(path, allow_pickle=True)[field]
+
+
+@pytest.mark.parametrize('content', [b'', b'nothing of the kind', pickle.dumps({'scores': [1]}), b'PK\x03\x04'])
+def test_no_npz(path, content):
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f'^{path} is no complete .npz file'):
+        ScoreFile.open(path)
+
+
+def test_npy(path):
+    with open(path, 'wb') as file:
+        np.save(file, random_scores())
+    with pytest.raises(ValueError, match=r'is no complete \.npz file'):
+        ScoreFile.open(path)
+
+
+@pytest.mark.parametrize('write', [np.savez, np.savez_compressed])
+def test_truncated_anywhere(path, write):
+    write(path, scores=random_scores(), filenames=names(20))
+    content = path.read_bytes()
+    for size in range(0, len(content), 97):
+        path.write_bytes(content[:size])
+        with pytest.raises(ValueError, match=r'is no complete \.npz file'):
+            ScoreFile.open(path)
+
+
+@pytest.mark.parametrize('write', [np.savez, np.savez_compressed])
+def test_damaged_anywhere_is_an_error_or_the_same(path, write):
+    """A byte changed gives a ValueError (or a file of fewer members), never another exception."""
+    write(path, scores=random_scores(4), filenames=names(4))
+    content = path.read_bytes()
+    errors = 0
+    for place in range(0, len(content), 5):
+        damaged = bytearray(content)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
+        try:
+            ScoreFile.open(path).read()
+        except ValueError:
+            errors += 1
+    assert errors > len(content) / 5 / 4
+
+
+def test_becomes_shorter_after_opening(path):
+    save(path, random_scores())
+    file = ScoreFile.open(path)
+    os.truncate(path, 200)
+    with pytest.raises(ValueError, match='became shorter'):
+        file.read()
+
+
+def test_no_file(path):
+    with pytest.raises(FileNotFoundError, match=str(path)):
+        ScoreFile.open(path)
+    with pytest.raises(FileNotFoundError, match=r"there is no such folder: '.*nowhere'"):
+        full().save(path.parent / 'nowhere' / 'a.npz')
+
+
+def test_a_failed_save_leaves_the_old_file(path, monkeypatch):
+    full().save(path)
+    old = path.read_bytes()
+    monkeypatch.setattr(os, 'replace', lambda *_: (_ for _ in ()).throw(OSError('disk')))
+    with pytest.raises(OSError, match='disk'):
+        Scores(random_scores(seed=3), names(20)).save(path)
+    assert path.read_bytes() == old
+    assert os.listdir(path.parent) == ['a.npz']
+
+
+def test_saved_files_have_ordinary_permissions(path):
+    full().save(path)
+    (path.parent / 'b').touch()
+    assert path.stat().st_mode == (path.parent / 'b').stat().st_mode
+
+
+def test_save_goes_over_its_own_file(path):
+    full().save(path)
+    ScoreFile.open(path).load().save(path)
+    assert_same(ScoreFile.open(path).load(), full())
+
+
+def test_import_is_light():
+    """Of what the package needs these modules load nothing but numpy."""
+    code = (
+        'import sys, types\n'
+        'package = types.ModuleType("timm_vipriors")\n'  # in its place, since it imports torch
+        f'package.__path__ = {list(timm_vipriors.__path__)}\n'
+        'sys.modules["timm_vipriors"] = package\n'
+        'import timm_vipriors.inference.timm_results, timm_vipriors.inference.ensemble_tables\n'
+        'import timm_vipriors.commands.ensemble\n'
+        'found = {"scipy", "matplotlib", "pandas", "pyarrow", "tqdm", "timm", "torch", "PIL"} & set(sys.modules)\n'
+        'assert not found, found\n'
+    )
+    subprocess.run([sys.executable, '-c', code], check=True)
