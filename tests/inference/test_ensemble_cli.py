@@ -132,6 +132,7 @@ def test_a_vote_of_the_base_alone(files, capsys):
 def test_search(files, capsys):
     out = run('search a.npz b.npz c.npz --folds 4 --max-members 6', capsys).out
     *_, gain, command = out.splitlines()
+    assert out.split()[:4] == ['member', 'model', 'weight', 'top-1']
     assert 'chosen, on the images of the choice: too good' in out
     assert 'chosen, on images not seen (4-fold cross-validation)' in out
     assert gain.startswith('cross-validated gain over b.npz, the best single member here with ')

@@ -42,7 +42,7 @@ def vote_text(run: EnsembleRun, threshold: float) -> str:
 
 def search_text(found: Selection, paths: Sequence[str], models: Sequence[str], metric: str, folds: int) -> str:
     """The members with their weights, and the accuracy of what was chosen."""
-    rows = [('member', 'model', 'weight', metric)]
+    rows = [('member', 'model', 'weight', metric.replace('top', 'top-'))]
     for path, model, weight, single in zip(paths, models, found.weights, found.singles, strict=True):
         rows.append((path, model, str(weight or UNKNOWN), percent(single)))
     rows.append(('chosen, on the images of the choice: too good', '', '', percent(found.correct)))
