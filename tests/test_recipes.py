@@ -111,6 +111,7 @@ def test_a_recipe_without_data_says_how_it_is_used(tmp_path):
         assert done.stdout == ''
 
 
+@pytest.mark.slow
 def test_recipes_of_predictions_and_ensembles(few_digits, tmp_path):
     """From two checkpoints to an ensemble, with names that need quoting."""
     data = tmp_path / "the 'data'"

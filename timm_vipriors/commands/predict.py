@@ -165,7 +165,9 @@ def predict_scores(args: argparse.Namespace, trained: dict[str, Any]) -> Any:
         model = reparameterize_model(model.eval())
     if args.torchcompile:
         model = torch.compile(model.eval(), backend=args.torchcompile)
-    train_config = {ours: trained[theirs] for theirs, ours in _TRAINING_TRANSFORM.items() if trained.get(theirs)}
+    train_config = {
+        ours: trained[theirs] for theirs, ours in _TRAINING_TRANSFORM.items() if trained.get(theirs) not in (None, '')
+    }
     if args.aa:
         train_config['auto_augment'] = args.aa
     return predict(
