@@ -145,6 +145,7 @@ def test_recipes_of_predictions_and_ensembles(few_digits, tmp_path):
         assert 'usage:' in done.stderr
 
 
+@pytest.mark.slow
 def test_quickstart_makes_its_data_and_validates_what_it_trained(scripts, tmp_path):
     data = "the digits' folder"
     flags = ['--epochs', 1, '--warmup-epochs', 0, '--img-size', 24, '--experiment', 'q']
@@ -155,6 +156,7 @@ def test_quickstart_makes_its_data_and_validates_what_it_trained(scripts, tmp_pa
     assert f'Acc@1 {top1:.3f}' in done.stderr
 
 
+@pytest.mark.slow
 def test_effnet_b7_fcl_runs(scripts, few_digits, tmp_path):
     flags = '--model efficientnet_b0 --img-size 64 --epochs 1 --cooldown-epochs 0 --experiment b --workers 1 --no-aug'
     recipe(ROOT / 'train_recipes' / 'effnet_b7_fcl.sh', few_digits, *flags.split(), cwd=tmp_path)
