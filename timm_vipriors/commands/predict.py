@@ -101,11 +101,13 @@ def run(args: argparse.Namespace) -> int:
         check_model(args.model)
         scores = predict_scores(args, trained)
         scores.save(args.output)
-    except (ValueError, OSError, CorruptImageError, RuntimeError) as e:
+    except CorruptImageError as e:
+        raise UserError(e.sentence) from e
+    except (ValueError, OSError, RuntimeError) as e:
         sentence = explain_checkpoint(args, e)
         if sentence is None and isinstance(e, RuntimeError):
             raise
-        raise UserError(sentence or str(e).strip().splitlines()[-1].rpartition('CorruptImageError: ')[2]) from e
+        raise UserError(sentence or str(e)) from e
     print(summary(args, scores))
     return 0
 
@@ -202,6 +204,7 @@ def find_class_names(args: argparse.Namespace) -> list[str] | None:
 
 def summary(args: argparse.Namespace, scores: Any) -> str:
     """The last line: what was written, and how right it is where that is known."""
+    from ..inference.ensemble import in_top
     from ..inference.tta import parse_tta
 
     number = parse_tta(args.tta)[1]
@@ -210,6 +213,6 @@ def summary(args: argparse.Namespace, scores: Any) -> str:
     if scores.targets is None:
         return line + '; no targets'
     known = scores.targets >= 0
-    order = (-scores.scores[known]).argsort(axis=1, kind='stable')[:, :5] == scores.targets[known, None]
+    top1, top5 = (100 * in_top(scores.scores[known], scores.targets[known], k).mean() for k in (1, 5))
     unknown = '' if known.all() else f' of the {known.sum():,} with a class of the model'
-    return line + f'; top-1 {100 * order[:, 0].mean():.2f} %, top-5 {100 * order.any(axis=1).mean():.2f} %{unknown}'
+    return line + f'; top-1 {top1:.2f} %, top-5 {top5:.2f} %{unknown}'

@@ -13,6 +13,11 @@ from timm.data.dataset import ImageDataset
 class CorruptImageError(Exception):
     """An image file that cannot be decoded; the text names it."""
 
+    @property
+    def sentence(self) -> str:
+        """The text alone: from a worker process it comes with a traceback before it, and the class's name."""
+        return str(self).strip().splitlines()[-1].rpartition('CorruptImageError: ')[2]
+
 
 class StrictImageDataset(ImageDataset):
     """timm's `ImageDataset` that raises `CorruptImageError`, naming the file, where timm goes on to the next one."""

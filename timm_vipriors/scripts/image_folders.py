@@ -14,6 +14,7 @@ from timm.data.readers.reader_image_folder import ReaderImageFolder
 from ..data.strict import CorruptImageError, decode
 from ..errors import UserError
 from ..progress import progress
+from .ranks import is_primary, world_size
 
 
 def add_data_options(group: argparse._ActionsContainer) -> None:
@@ -44,12 +45,11 @@ def check_folders(name: str, args: argparse.Namespace, parser: argparse.Argument
     if not isinstance(reader, ReaderImageFolder):
         return None  # images in a tar file
     if name == 'train':
-        talks = os.environ.get('RANK', '0') == '0'
         check_splits(root, splits, readers)
-        if talks:
+        if is_primary():
             print(describe(root, readers, args.batch_size), file=sys.stderr)
         check_batches(len(reader), args.batch_size)
-        if args.check_images and talks:
+        if args.check_images and is_primary():
             check_images(readers)
     if args.class_map:
         return None
@@ -91,7 +91,7 @@ def check_splits(root: str, splits: dict[str, str], readers: dict[str, ReaderIma
 
 def count_batches(images: int, batch_size: int) -> tuple[int, int, str]:
     """The batches of an epoch on each device, the images that each leaves over, and the words for the devices."""
-    devices = int(os.environ.get('WORLD_SIZE', '1'))
+    devices = world_size()
     # the sampler of a distributed run evens the devices out by repeating some
     batches, over = divmod(-(-images // devices), batch_size)
     return batches, over, f' on each of {devices} devices' if devices > 1 else ''

@@ -30,6 +30,7 @@ from .augmentation import add_augmentation_options, make_lsb_swap, swap_first
 from .criterion import add_criterion_options, check_criterion, make_criterion
 from .image_folders import add_data_options
 from .preflight import check_before_start, explain_checkpoint
+from .ranks import is_primary
 
 _logger = logging.getLogger('train')
 
@@ -111,11 +112,6 @@ def default_device() -> str:
     if torch.cuda.is_available():
         return 'cuda'
     return 'mps' if torch.backends.mps.is_available() else 'cpu'
-
-
-def is_primary() -> bool:
-    """Whether this process is the one that talks, known before a process group is there."""
-    return os.environ.get('RANK', '0') == '0'
 
 
 def parse_args(script: ModuleType) -> argparse.Namespace:
@@ -206,8 +202,7 @@ def explained_errors(args: argparse.Namespace):
     try:
         yield
     except CorruptImageError as e:
-        # from a worker process the text comes with a traceback before it, and the class's name
-        raise UserError(str(e).strip().splitlines()[-1].rpartition('CorruptImageError: ')[2]) from e
+        raise UserError(e.sentence) from e
     except Exception as e:
         sentence = explain_checkpoint(args, e)
         if sentence is None and 'Padding size should be less than' in str(e):
