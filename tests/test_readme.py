@@ -49,7 +49,7 @@ def test_commands_exist():
             if words[1] not in SCRIPTS:
                 make_parser().parse_args(words[1:])
             seen += 1
-    assert seen == 16
+    assert seen == 17
 
 
 def test_data_section(digits, tmp_path, monkeypatch, capsys):

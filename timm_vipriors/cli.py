@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from . import __version__
-from .commands import demo_data, ensemble, hierarchy, predict, report, subset
+from .commands import ablation, demo_data, ensemble, hierarchy, predict, recipe, report, subset
 from .errors import UserError
 
 SCRIPTS = {
@@ -20,6 +20,8 @@ _EPILOG = """examples:
   timm-vipriors hierarchy induce output/train/RUN/model_best.pth.tar -o tree.json --classes digits
   timm-vipriors subset imagenet/train imagenet50 --per-class 50
   timm-vipriors predict digits --checkpoint output/train/RUN/last.pth.tar --tta hflip -o scores.npz
+  timm-vipriors recipe list
+  timm-vipriors recipe run dsk_resnext50_32x4d DATA
   timm-vipriors train --help
 """
 
@@ -32,7 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             from .scripts.runner import run
 
             return run(argv[0], argv[1:])
-        args = make_parser().parse_args(argv)
+        parser = make_parser()
+        args, others = parser.parse_known_args(argv)
+        if hasattr(args, 'other_flags'):  # of a command that passes them on
+            args.other_flags = others
+        elif others:
+            parser.error(f'unrecognized arguments: {" ".join(others)}')
         return args.run(args)
     except UserError as e:
         print(f'timm-vipriors {argv[0]}: error: {e}', file=sys.stderr)
@@ -51,6 +58,6 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
     for name, text in SCRIPTS.items():
         commands.add_parser(name, help=text)
-    for command in (demo_data, subset, hierarchy, predict, ensemble, report):
+    for command in (demo_data, subset, hierarchy, predict, ensemble, report, recipe, ablation):
         command.add(commands)
     return parser

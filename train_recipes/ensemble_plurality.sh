@@ -3,7 +3,9 @@
 #
 #   ./train_recipes/ensemble_plurality.sh OUT BASE.npz MEMBER.npz …
 #
-# Paper:    Kim et al., arXiv 2007.07805, Algorithm 1 and Table 2: EfficientNet-B7 is the base
+# Paper:    Kim, Algorithm 1 and Table 2: EfficientNet-B7 is the base
+# Score:    0.67 top-1 from ten models, says an author's report of the challenge (byeongjokim.github.io, 2020-07-24);
+#           the paper's table could not be read here; not rerun by us
 # Settings: where the base's largest probability is below THRESHOLD (0.7 if the variable is not set), the class that
 #           most models choose, the base among them, takes the place of the base's.
 # Time:     seconds.

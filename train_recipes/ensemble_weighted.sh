@@ -3,7 +3,8 @@
 #
 #   ./train_recipes/ensemble_weighted.sh OUT BETTER.npz … [-- OTHER.npz …]
 #
-# Paper:    Sun et al. (VIPF), ECCV 2020 workshops, §4.4: the ensemble that won the challenge
+# Paper:    VIPF, §4.4: the ensemble that won the challenge
+# Score:    the paper's number could not be read here; not rerun by us
 # Settings: weight 3 for the files before the --, 1 for those after it. Which models are the better ones says a labelled
 #           split: their own top-1 there, or `timm-vipriors ensemble search` for weights of any size.
 # Time:     seconds.

@@ -3,7 +3,8 @@
 #
 #   ./train_recipes/predict_ten_crop.sh DATA CHECKPOINT [flags of timm-vipriors predict …]
 #
-# Paper:    the ten crops of Sun et al. (VIPF), ECCV 2020 workshops, §4.4, before the ensemble
+# Paper:    VIPF, §4.4, the ten crops before the ensemble
+# Score:    none of its own
 # Settings: four corners and the centre of the image as the evaluation resizes it, each also mirrored
 # Time:     about ten times that of one crop.
 # Result:   beside the checkpoint, for last.pth.tar: last-ten_crop.npz.

@@ -96,6 +96,36 @@ def source_stays(request):
 # the choice
 
 
+@pytest.mark.parametrize('images', [3, 7, 10, 48, 49, 50, 51])
+def test_parts_of_a_class(images, tmp_path):
+    """Nothing is lost and nothing is there twice, and each part is within one image of what it should be."""
+    src = write_images(tmp_path / 'src', {'c': [f'{i}.jpg' for i in range(images)]})
+    splits = parse_splits('train=60%,val=30%,test=10%', None)
+    assert splits == {'train': 0.6, 'val': 0.3, 'test': 0.1}
+    if images == 3:
+        with pytest.raises(UserError, match=r"too few images for one .* 30% for val \+ 10% for test\): 'c' has 3"):
+            make_subset(src, tmp_path / 'dst', splits)
+        assert not (tmp_path / 'dst').exists()
+        return
+    counts = make_subset(src, tmp_path / 'dst', splits)
+    files = [file for _, _, file in rows(tmp_path / 'dst')]
+    assert len(files) == len(set(files)) == sum(counts.values()) == images
+    for split, part in splits.items():
+        assert abs(counts[split] - part * images) < 1
+    assert make_subset(src, tmp_path / 'less', {'train': 0.6}) == {'train': counts['train']}
+    chosen = {file for split, _, file in rows(tmp_path / 'dst') if split == 'train'}
+    assert {file for _, _, file in rows(tmp_path / 'less')} == chosen
+
+
+@pytest.mark.parametrize(
+    'splits', [{'a': 0.8, 'b': 0.3}, {'a': 0.5, 'b': 3}, {'a': 0.0}, {'a': -0.5}, {'a': 1.5}, {'a': float('nan')}]
+)
+def test_parts_that_are_none(splits, source, dst):
+    with pytest.raises(UserError, match=r'parts of 100 % together|a float up to 1.0, got'):
+        make_subset(source, dst, splits)
+    assert not dst.exists()
+
+
 def test_splits_are_disjoint_balanced_and_complete(source, dst):
     assert make_subset(source, dst, SPLITS) == {'train': 12, 'val': 8}
     files = rows(dst)

@@ -33,11 +33,12 @@ def block(capsys, monkeypatch):
 def test_a_readable_block(data, block, scripts):
     for image in sorted((data / 'train' / '7').iterdir())[:3]:
         image.unlink()
-    assert block('-b', '30').splitlines()[-5:-1] == [
+    assert block('-b', '30').splitlines()[-6:-1] == [
         'Data in data',
         '  train       77 images  10 classes  5 to 8 in each  data/train',
         '  validation  40 images  10 classes  4 in each       data/validation',
         '  an epoch is 2 batches of 30, 17 images left over',
+        '  an update learns from 30 images at a rate of 0.0117188, scaled linearly from 0.1 for 256',
     ]
 
 
@@ -47,6 +48,7 @@ def test_no_validation_and_no_remainder(data, block):
         'Data in data',
         '  train  80 images  10 classes  8 in each  data/train',
         '  an epoch is 1 batch of 80',
+        '  an update learns from 80 images at a rate of 0.03125, scaled linearly from 0.1 for 256',
     ]
 
 

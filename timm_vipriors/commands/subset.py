@@ -8,6 +8,7 @@ from ..errors import UserError
 _EPILOG = """examples:
   timm-vipriors subset imagenet/train imagenet50 --per-class 50
   timm-vipriors subset imagenet/train imagenet50 --splits train=50,val=50,test=100 --seed 1 --copy
+  timm-vipriors subset imagenet50/train holdout --splits train=80%,val=20%
   timm-vipriors subset imagenet/train imagenet50 --list manifest.csv
   timm-vipriors subset imagenet/train imagenet50 --list train=train.txt --list val=val.txt
 """
@@ -27,7 +28,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     subset.add_argument('dst', metavar='DST', help='the folder to make')
     subset.add_argument('--per-class', type=int, metavar='N', help='images of each class in every split')
     subset.add_argument(
-        '--splits', metavar='NAME=N,NAME=N', help='the splits, and their images of each class (default: train,val)'
+        '--splits',
+        metavar='NAME=N,NAME=N',
+        help='the splits, and their images of each class, or their parts of it: train=80%%,val=20%% (default: '
+        'train,val)',
     )
     subset.add_argument('--seed', type=int, metavar='S', help='seed of the choice (default: 0)')
     subset.add_argument(

@@ -22,7 +22,7 @@ _SPLIT_NAMES = {'train', 'training', 'val', 'valid', 'validation', 'eval', 'test
 def make_subset(
     source: str | os.PathLike,
     root: str | os.PathLike,
-    splits: Mapping[str, int] | None = None,
+    splits: Mapping[str, int | float] | None = None,
     *,
     seed: int = 0,
     lists: str | os.PathLike | Mapping[str, str | os.PathLike] | None = None,
@@ -41,7 +41,8 @@ def make_subset(
     Args:
         source: The folder with a folder for each class. Images lie directly in these, and end as timm has it.
         root: The folder to make. It must not exist, be empty, or hold this very subset or a part of it.
-        splits: Images of each class, by the split's name.
+        splits: Images of each class, by the split's name: numbers, or parts of the class below or equal to 1.0, which
+            are rounded so that parts of 1.0 in all leave no image out.
         seed: Seed of the choice.
         lists: In place of `splits` the images themselves: a manifest (CSV with the header `split,class,file`), or
             by the split's name files with the columns `class,file` or with lines `class/file`.
@@ -66,8 +67,14 @@ def make_subset(
         )
     for split, number in (splits or {}).items():
         check_split_name(split)
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise UserError(f'the number of images of the split {split!r} must be at least 1, got {number!r}')
+        if not (_is_part(number) or (isinstance(number, int) and not isinstance(number, bool) and number >= 1)):
+            raise UserError(
+                f'the number of images of the split {split!r} must be at least 1, or a part of the class as a float up '
+                f'to 1.0, got {number!r}'
+            )
+    parts = [number for number in (splits or {}).values() if _is_part(number)]
+    if parts and (len(parts) < len(splits) or sum(parts) > 1 + 1e-9):
+        raise UserError(f'the splits must be numbers, or parts of 100 % together at most, and not both: {splits}')
     classes = _class_folders(source, root)
     find_manifest(root)  # a folder of somebody else's shows before a long search for images
     rows = _chosen_rows(source, classes, splits, seed, suffixes) if splits else listed_rows(source, lists, suffixes)
@@ -78,20 +85,26 @@ def make_subset(
     return counts
 
 
-def parse_splits(text: str | None, per_class: int | None) -> dict[str, int]:
-    """The numbers in `train=50,val=50`. A split without one has `per_class`; so have train and val without a text."""
+def parse_splits(text: str | None, per_class: int | None) -> dict[str, int | float]:
+    """The numbers in `train=50,val=50` or `train=80%,val=20%`.
+
+    A split without one has `per_class`; so have train and val without a text.
+    """
     if per_class is not None and per_class < 1:
         raise UserError(f'--per-class must be at least 1, got {per_class}')
-    splits: dict[str, int] = {}
+    splits: dict[str, int | float] = {}
     for part in ('train,val' if text is None else text).split(','):
         name, equals, number = (x.strip() for x in part.partition('='))
         if name in splits:
             raise UserError(f'--splits names {name!r} twice')
         if not equals and per_class is None:
             raise UserError(f'--splits has no number for {name!r}: write {name}=N, or give --per-class N for all')
-        if equals and not re.fullmatch('[0-9]{1,18}', number):
-            raise UserError(f'--splits expects whole numbers as in train=50,val=50, got {part!r}')
-        splits[name] = int(number) if equals else per_class
+        if equals and not re.fullmatch('[0-9]{1,18}%?', number):
+            raise UserError(f'--splits expects whole numbers as in train=50,val=50 or train=80%,val=20%, got {part!r}')
+        if number.endswith('%'):
+            splits[name] = int(number[:-1]) / 100
+        else:
+            splits[name] = int(number) if equals else per_class
     return splits
 
 
@@ -175,26 +188,44 @@ def _image_names(folder: str, suffixes: Collection[str]) -> list[str]:
 
 
 def _chosen_rows(
-    source: str, classes: Sequence[str], splits: Mapping[str, int], seed: int, suffixes: Collection[str]
+    source: str, classes: Sequence[str], splits: Mapping[str, int | float], seed: int, suffixes: Collection[str]
 ) -> Iterator[Row]:
     """The rows of a random choice. It looks at all classes before it fails for those with too few images."""
-    needed = sum(splits.values())
     short = {}
     for name in progress(classes, len(classes), 'choosing', unit='folder'):
         images = _image_names(os.path.join(source, name), suffixes)
-        if len(images) < needed:
+        counts = _counts(splits, len(images))
+        if sum(counts.values()) > len(images) or min(counts.values()) < 1:
             short[name] = len(images)
             continue
         random.Random(f'{seed}/{name}').shuffle(images)
         rest = iter(images)
-        for split, number in splits.items():
+        for split, number in counts.items():
             yield from ((split, name, file) for file in islice(rest, number))
     if short:
         some = ', '.join(f'{name!r} has {count}' for name, count in islice(short.items(), 5))
         more = f' and {len(short) - 5} more' if len(short) > 5 else ''
-        numbers = ' + '.join(f'{number} for {split}' for split, number in splits.items())
+        if any(_is_part(number) for number in splits.values()):
+            parts = ' + '.join(f'{number:.0%} for {split}' for split, number in splits.items())
+            problem = f'too few images for one or more in each split ({parts})'
+        else:
+            numbers = ' + '.join(f'{number} for {split}' for split, number in splits.items())
+            problem = f'fewer than the {sum(splits.values())} images needed ({numbers})'
         raise UserError(
-            f'{len(short)} of {len(classes)} classes in {shown(source)} have fewer than the {needed} images needed '
-            f'({numbers}): {some}{more}. Use smaller numbers (--per-class, --splits), or take these folders away. '
-            f'Images end in {", ".join(sorted(suffixes))}'
+            f'{len(short)} of {len(classes)} classes in {shown(source)} have {problem}: {some}{more}. Use smaller '
+            f'numbers (--per-class, --splits), or take these folders away. Images end in {", ".join(sorted(suffixes))}'
         )
+
+
+def _counts(splits: Mapping[str, int | float], images: int) -> dict[str, int]:
+    """The images of each split in a class of so many. Parts end at rounded places, so none overlap and none is lost."""
+    ends = {}
+    end = 0
+    for split, number in splits.items():
+        end += number
+        ends[split] = round(end * images) if _is_part(number) else end
+    return {split: there - before for (split, there), before in zip(ends.items(), [0, *ends.values()], strict=False)}
+
+
+def _is_part(number: object) -> bool:
+    return isinstance(number, float) and 0 < number <= 1

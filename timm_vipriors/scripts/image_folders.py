@@ -14,6 +14,8 @@ from timm.data.readers.reader_image_folder import ReaderImageFolder
 from ..data.strict import CorruptImageError, decode
 from ..errors import UserError
 from ..progress import progress
+from .learning_rate import describe_update
+from .precision import precision_warning
 from .ranks import is_primary, world_size
 
 
@@ -47,7 +49,7 @@ def check_folders(name: str, args: argparse.Namespace, parser: argparse.Argument
     if name == 'train':
         check_splits(root, splits, readers)
         if is_primary():
-            print(describe(root, readers, args.batch_size), file=sys.stderr)
+            print(describe(root, readers, args), file=sys.stderr)
         check_batches(len(reader), args.batch_size)
         if args.check_images and is_primary():
             check_images(readers)
@@ -144,8 +146,8 @@ def check_images(readers: dict[str, ReaderImageFolder]) -> None:
     print(f'  all {len(paths):,} images can be read', file=sys.stderr)
 
 
-def describe(root: str, readers: dict[str, ReaderImageFolder], batch_size: int) -> str:
-    """What there is to train on and to validate with, and what is odd about it, in a few lines."""
+def describe(root: str, readers: dict[str, ReaderImageFolder], args: argparse.Namespace) -> str:
+    """What there is to train on and to validate with, in which steps, and what is odd about it, in a few lines."""
     counts = {kind: count_images(reader) for kind, reader in readers.items()}
     rows = []
     for kind, reader in readers.items():
@@ -158,10 +160,12 @@ def describe(root: str, readers: dict[str, ReaderImageFolder], batch_size: int) 
         lines.append(
             f'  {kind:{widths[0]}}  {images:>{widths[1]}}  {classes:>{widths[2]}}  {span:{widths[3]}}  {where}'
         )
-    batches, over, devices = count_batches(len(readers['train']), batch_size)
+    batches, over, devices = count_batches(len(readers['train']), args.batch_size)
     left_out = f', {plural(over, "image", "images")} left over' if over and batches else ''
-    lines.append(f'  an epoch is {plural(batches, "batch", "batches")} of {batch_size:,}{devices}{left_out}')
-    lines += [f'  warning: {warning}' for warning in warnings(readers, counts)]
+    lines.append(f'  an epoch is {plural(batches, "batch", "batches")} of {args.batch_size:,}{devices}{left_out}')
+    lines.append(f'  {describe_update(args, world_size())}')
+    found = [*warnings(readers, counts), *([warning] if (warning := precision_warning(args)) else [])]
+    lines += [f'  warning: {warning}' for warning in found]
     return '\n'.join(lines)
 
 

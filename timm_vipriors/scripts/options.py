@@ -80,6 +80,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     flag(group, '--checkpoint-hist', type=int, default=10, help='checkpoints to keep')
     flag(group, '--eval-metric', type=str, default='top1', help='which figure decides what is best')
     flag(group, '--log-interval', type=int, default=50, help='updates between two lines of the log')
+    flag(group, '--val-interval', type=int, default=1, help='epochs between two evaluations and checkpoints')
     flag(group, '-vb', '--validation-batch-size', type=int, help='images in a batch of the evaluation')
 
     group = parser.add_argument_group('optimizer')

@@ -29,6 +29,7 @@ from ..task import FeatureClassificationTask, feature_dim
 from .augmentation import add_augmentation_options, make_lsb_swap, swap_first
 from .criterion import add_criterion_options, check_criterion, make_criterion
 from .image_folders import add_data_options
+from .precision import add_precision_options
 from .preflight import check_before_start, explain_checkpoint
 from .ranks import is_primary
 
@@ -105,6 +106,7 @@ def add_our_options(parser: argparse.ArgumentParser) -> None:
     add_criterion_options(group)
     add_augmentation_options(group)
     add_data_options(group)
+    add_precision_options(group)
 
 
 def default_device() -> str:

@@ -26,6 +26,7 @@ from timm.scheduler import create_scheduler_v2, scheduler_kwargs
 from timm.task import ClassificationTask, load_task_ema_checkpoint, resume_task_checkpoint
 from torch import nn
 
+from timm_vipriors.scripts.learning_rate import learning_rate
 from timm_vipriors.scripts.options import ScriptParser, add_data_options, add_model_options, add_training_options
 
 _logger = logging.getLogger('train')
@@ -90,15 +91,7 @@ def main() -> None:
 
     # the data
     mixup_fn, loader_train, loader_eval = create_data(args, data_config, device)
-    if not args.lr:
-        global_batch = args.batch_size * args.world_size * args.grad_accum_steps
-        scale = args.lr_base_scale or ('sqrt' if any(o in args.opt.lower() for o in ('ada', 'lamb')) else 'linear')
-        ratio = global_batch / args.lr_base_size
-        args.lr = args.lr_base * (ratio**0.5 if scale == 'sqrt' else ratio)
-        if primary:
-            _logger.info(
-                f'Learning rate {args.lr:g} from {args.lr_base:g}, scaled to a batch of {global_batch} ({scale})'
-            )
+    args.lr, _ = learning_rate(args, args.world_size)
 
     # the task: what is learned, and how
     if args.mixup > 0 or args.cutmix > 0:
@@ -172,6 +165,9 @@ def main() -> None:
             )
             if args.distributed and args.dist_bn:
                 utils.distribute_bn(task.get_trainable_module(), args.world_size, args.dist_bn == 'reduce')
+            if (epoch + 1) % args.val_interval != 0 and epoch + 1 != num_epochs:
+                scheduler.step(epoch + 1, metric=None)
+                continue  # as timm does: no evaluation, no checkpoint
             eval_metrics = None
             for ema in (False, True) if task.has_ema() else (False,):
                 if loader_eval is None:

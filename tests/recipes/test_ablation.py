@@ -1,0 +1,262 @@
+"""`timm-vipriors ablation`: what is run, what goes on after a stop, and what is refused."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from timm_vipriors.cli import main
+from timm_vipriors.recipes import ablation
+from timm_vipriors.recipes.ablation import plan_trainings, run_trainings
+
+from ..scripts.test_training import load, summary
+
+FLAGS = (
+    '--model test_efficientnet --img-size 32 --epochs 2 --warmup-epochs 0 -b 40 --workers 1 --no-amp --lr 0.01'
+).split()
+
+# a training in a tenth of a second: what an ablation sees of one
+FAKE = """#!/usr/bin/env bash
+# DRY_RUN prints a command, as a recipe does; otherwise a run is written without one.
+args=("$@")
+for i in "${!args[@]}"; do
+    case ${args[i]} in
+        --seed) seed=${args[i + 1]} ;;
+        --experiment) name=${args[i + 1]} ;;
+        --output) output=${args[i + 1]} ;;
+        --fail) fail=${args[i + 1]} ;;
+        --slow) slow=1 ;;
+    esac
+done
+if [ -n "$DRY_RUN" ]; then
+    echo "python -m timm_vipriors train $*"
+    exit
+fi
+echo "args: $*"
+echo "device: $CUDA_VISIBLE_DEVICES threads: $OMP_NUM_THREADS gpus: $GPUS"
+[ "$fail" != "$seed" ] && [ "$fail" != all ] || { echo "out of luck"; exit 3; }
+mkdir -p "$output/$name"
+printf 'epoch,train_loss,eval_top1\\n0,1.0,10.0\\n' > "$output/$name/summary.csv"
+touch "$output/$name/last.pth.tar"
+[ -z "$slow" ] || sleep 60
+printf '1,0.5,%s.5\\n' "$((40 + seed))" >> "$output/$name/summary.csv"
+"""
+
+
+@pytest.fixture
+def fake(tmp_path):
+    path = tmp_path / 'fake.sh'
+    path.write_text(FAKE)
+    return str(path)
+
+
+@pytest.fixture
+def data(tmp_path):
+    (tmp_path / 'data').mkdir()
+    return str(tmp_path / 'data')
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / 'out'
+
+
+def table(out):
+    with open(out / 'table.csv', newline='') as file:
+        return list(csv.DictReader(file))
+
+
+def test_real_trainings(few_digits, out, capsys, monkeypatch):
+    """Two rows, two seeds, through the bundled script: the table is that of the trainings' own records."""
+    monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
+    rows = ['resnext50_32x4d', 'resnext50_32x4d --criterion cosine --smoothing 0']
+    line = ['ablation', str(few_digits), '--rows', *rows, '--seeds', '2', '--jobs', '2', '-o', str(out), *FLAGS]
+    assert main(line) == 0
+    printed = capsys.readouterr().out
+    assert '2 rows × 2 seeds: 4 trainings, 4 to do, 2 at a time' in printed
+    assert '[4/4]' in printed
+    assert (out / 'table.md').read_text() in printed
+    names = ['resnext50_32x4d', 'resnext50_32x4d_--criterion_cosine_--smoothing_0']
+    for row, name in zip(table(out), names, strict=True):
+        last = [summary(out / f'{name}-seed-{seed}')[-1]['eval_top1'] for seed in (1, 2)]
+        assert float(row['top1']) == pytest.approx(sum(last) / 2, abs=1e-3)
+        assert float(row['seconds']) > 0
+    assert summary(out / f'{names[0]}-seed-1') != summary(out / f'{names[0]}-seed-2')
+    args = load(out / f'{names[1]}-seed-2' / 'last.pth.tar')['args']
+    assert (args.seed, args.criterion, args.epochs, args.mixup_prob, args.amp) == (2, 'cosine', 2, 0.5, False)
+    for name in ('table.png', 'curves.png'):
+        assert (out / name).read_bytes().startswith(b'\x89PNG')
+
+    before = (out / f'{names[0]}-seed-1' / 'summary.csv').stat().st_mtime_ns
+    shutil.rmtree(out / f'{names[1]}-seed-2')
+    assert main(line) == 0  # trains what is missing
+    assert '4 trainings, 1 to do' in capsys.readouterr().out
+    assert (out / f'{names[0]}-seed-1' / 'summary.csv').stat().st_mtime_ns == before
+    assert main(['report', str(out / f'{names[0]}-seed-1'), '-o', str(out / 'report.html')]) == 0
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle(few_digits, out, tmp_path):
+    """SIGTERM ends the trainings too; the same command goes on from the last checkpoint."""
+    env = {k: v for k, v in os.environ.items() if k != 'TIMM_SCRIPTS'}
+    line = [sys.executable, '-m', 'timm_vipriors', 'ablation', str(few_digits), '--rows', 'resnext50_32x4d']
+    line += ['--seeds', '1', '-o', str(out), *FLAGS, '--epochs', '200', '--checkpoint-hist', '1']
+    process = subprocess.Popen(line, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    folder = out / 'resnext50_32x4d-seed-1'
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (folder / 'last.pth.tar').exists():
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    time.sleep(1)
+    epochs = len(summary(folder))
+    time.sleep(2)
+    assert len(summary(folder)) == epochs  # nothing trains any more
+    assert epochs < 200
+    assert not (folder / 'finished.json').exists()
+    line[line.index('200')] = '3' if epochs < 3 else str(epochs + 1)
+    done = subprocess.run(line, cwd=tmp_path, env=env, text=True, capture_output=True)
+    assert done.returncode == 2
+    assert 'holds an ablation with other data or flags' in done.stderr
+    plan = json.loads((out / 'plan.json').read_text())
+    plan['flags'][plan['flags'].index('200')] = str(epochs + 1)  # so that the test has an end
+    (out / 'plan.json').write_text(json.dumps(plan))
+    line[line.index('--checkpoint-hist') - 1] = str(epochs + 1)
+    done = subprocess.run(line, cwd=tmp_path, env=env, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert [row['epoch'] for row in summary(folder)] == list(range(epochs + 1))
+    assert '| – |' in done.stdout  # no time of a training that was interrupted
+
+
+def test_plan(fake, data, out):
+    rows = [fake, f"{fake} --note 'two words'"]
+    trainings = plan_trainings(data, rows, [1, 2], out, ['--epochs', '5'])
+    assert [(t.row, t.seed) for t in trainings] == [(rows[0], 1), (rows[1], 1), (rows[0], 2), (rows[1], 2)]
+    command = trainings[3].command
+    own = ('--note', 'two words', '--seed', '2', '--output', str(out), '--experiment', trainings[3].folder.name)
+    assert command[2:] == (data, '--epochs', '5', *own)  # a row's own flags win
+    assert len({t.folder for t in trainings}) == 4
+    assert json.loads((out / 'plan.json').read_text()) == {'data': data, 'flags': ['--epochs', '5']}
+    assert len(plan_trainings(data, rows, [1, 2, 3], out, ['--epochs', '5'])) == 6  # more of the same
+
+
+def test_seeds_and_rows_are_added(fake, data, out, capsys):
+    line = ['ablation', data, '--rows', fake, '--seeds', '2', '-o', str(out)]
+    assert main(line) == 0
+    assert [row['top1'] for row in table(out)] == ['42.0000']
+    line[line.index('2')] = '4'
+    line.insert(4, f'{fake} --more')
+    assert main(line) == 0
+    assert '8 trainings, 6 to do' in capsys.readouterr().out
+    rows = table(out)
+    assert [row['top1'] for row in rows] == ['43.0000'] * 2
+    assert rows[1]['difference'] == '0.0000'
+
+
+def test_devices_and_threads(fake, data, out, monkeypatch):
+    def logs(jobs):
+        trainings = plan_trainings(data, [fake], range(1, 5), out)
+        assert run_trainings(trainings, jobs) == []
+        return {t.log.read_text().splitlines()[1] for t in trainings}
+
+    for name in ('CUDA_VISIBLE_DEVICES', 'OMP_NUM_THREADS'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 0)
+    monkeypatch.setattr(os, 'cpu_count', lambda: 8)
+    monkeypatch.setenv('GPUS', '4')
+    assert ablation.default_jobs() == 4
+    assert logs(2) == {'device:  threads: 4 gpus: '}
+    shutil.rmtree(out)
+    assert logs(1) == {'device:  threads:  gpus: '}
+    shutil.rmtree(out)
+    monkeypatch.delenv('GPUS')
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 3)
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,5,7')
+    assert ablation.default_jobs() == 3
+    seen = logs(4)
+    assert seen <= {f'device: {n} threads:  gpus: ' for n in (4, 5, 7)}
+
+
+def test_a_training_that_fails(fake, data, out, capsys):
+    line = ['ablation', data, '--rows', fake, '--seeds', '4', '-o', str(out), '--fail']
+    assert main([*line, '3']) == 2
+    text = capsys.readouterr()
+    assert 'seed 3 failed: out of luck. All of it is in' in text.err
+    assert text.out.count('%, about') + text.out.count('% \n') >= 2
+    assert table(out)[0]['seeds'] == '3'  # the others count
+    shutil.rmtree(out)
+    assert main([*line, 'all']) == 2
+    assert len(list(out.glob('*.log'))) == 1  # no second try of what fails at once
+    assert 'seed 1 failed: out of luck' in capsys.readouterr().err
+    assert not (out / 'table.csv').exists()
+
+
+def test_other_trainings_are_ended_with_it(fake, data, out):
+    trainings = plan_trainings(data, [f'{fake} --fail 1', f'{fake} --slow'], [1], out)
+    begin = time.monotonic()
+    failed = run_trainings(trainings, 2)
+    assert [t.row for t in failed] == [f'{fake} --fail 1']
+    assert time.monotonic() - begin < 30
+    assert not trainings[1].finished()
+
+
+@pytest.mark.parametrize(
+    ('change', 'sentence'),
+    [
+        (dict(rows=['nothing']), "there is no recipe 'nothing'"),
+        (dict(rows=['']), "there is no recipe ''"),
+        (dict(rows=['predict_ten_crop']), 'is not a recipe that trains: usage:'),
+        (dict(rows=['ensemble_plurality']), 'is not a recipe that trains'),
+        (dict(rows=['effnet_tsl']), 'trains 2 times or into a folder of its own'),
+        (dict(rows=['vipf_table4']), 'trains 5 times'),
+        (dict(rows=['ablation_table1']), 'is not a recipe that trains'),
+        (dict(rows=['resnext50_32x4d', 'resnext50_32x4d']), 'name each row once'),
+        (dict(flags=['--seed', '3']), '--seed is set for every training of an ablation'),
+        (dict(flags=['--resume', 'x']), '--resume is set'),
+        (dict(flags=['--experiment', 'x']), '--experiment is set'),
+        (dict(seeds='0'), 'expected --seeds and --jobs from 1'),
+        (dict(jobs='0'), 'expected --seeds and --jobs from 1'),
+        (dict(data='nowhere'), 'the data folder nowhere does not exist'),
+    ],
+)
+def test_mistakes_cost_no_time(change, sentence, data, out, capsys):
+    case = dict(rows=['resnext50_32x4d'], flags=[], seeds='2', jobs='1', data=data)
+    case.update(change)
+    line = ['ablation', case['data'], '--rows', *case['rows'], '--seeds', case['seeds'], '--jobs', case['jobs']]
+    assert main([*line, '-o', str(out), *case['flags']]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_folders_of_something_else(fake, data, out, capsys):
+    out.mkdir()
+    (out / 'thesis.txt').write_text('x')
+    line = ['ablation', data, '--rows', fake, '-o', str(out)]
+    assert main(line) == 2
+    assert 'is there already and is no ablation' in capsys.readouterr().err
+    assert [p.name for p in out.iterdir()] == ['thesis.txt']
+    (out / 'thesis.txt').unlink()
+    assert main(line) == 0
+    assert main([*line, '--epochs', '9']) == 2
+    assert f'holds an ablation with other data or flags ({data})' in capsys.readouterr().err
+
+
+def test_without_matplotlib(fake, data, out, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
+    assert main(['ablation', data, '--rows', fake, '--seeds', '2', '-o', str(out)]) == 0
+    assert "no pictures: pictures need matplotlib: pip install 'timm-vipriors[plot]'" in capsys.readouterr().err
+    assert {p.name for p in out.iterdir() if p.is_file()} >= {'table.md', 'table.csv', 'plan.json'}
+    assert not list(out.glob('*.png'))
+
+
+def test_flags_of_other_commands_are_still_checked(capsys):
+    with pytest.raises(SystemExit):
+        main(['demo-data', 'x', '--nonsense'])
+    assert 'unrecognized arguments: --nonsense' in capsys.readouterr().err

@@ -1,0 +1,117 @@
+"""Means, intervals and differences against a plain computation, and what the tables say."""
+
+import csv
+import io
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from timm_vipriors.recipes.comparison import Estimate, compare, format_time, markdown, to_csv
+from timm_vipriors.recipes.comparison_plot import curves_figure, table_figure
+
+
+def slow_interval(values):
+    """By the textbook: the mean plus and minus t times the standard error, with the t of a table for few values."""
+    n = len(values)
+    mean = sum(values) / n
+    error = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1)) / math.sqrt(n)
+    t = {2: 12.7062, 3: 4.30265, 5: 2.77645, 10: 2.26216}[n]
+    return mean, mean - t * error, mean + t * error
+
+
+@pytest.mark.parametrize('n', [2, 3, 5, 10])
+def test_interval(n):
+    values = np.random.default_rng(n).normal(60, 3, n)
+    e = Estimate.of(values)
+    assert (e.mean, e.low, e.high) == pytest.approx(slow_interval(list(values)), rel=1e-5)
+    scipy = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (e.low, e.high) == pytest.approx(tuple(scipy))
+
+
+def test_interval_holds_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    held = [e.low < 5 < e.high for e in (Estimate.of(rng.normal(5, 2, 4)) for _ in range(2000))]
+    assert 0.935 < np.mean(held) < 0.965
+
+
+@pytest.fixture
+def rows():
+    """Three rows of four seeds; the second is better by two points in each, the third is noise; 10 and 20 epochs."""
+    first = {1: 50.0, 2: 60.0, 3: 55.0, 4: 70.0}
+    second = {seed: value + 2 + 0.1 * seed for seed, value in first.items()}
+    third = {1: second[1] + 5, 2: second[2] - 5, 4: second[4] + 1}  # seed 3 has not been trained
+    curves = [{seed: ([10, 20], [value / 2, value]) for seed, value in row.items()} for row in (first, second, third)]
+    return compare(['plain', 'better', 'third --flag 1'], curves, [[10.0, 20.0], [], [7200.0]])
+
+
+def test_differences_are_paired_by_seed(rows):
+    assert rows[0].difference is None
+    assert rows[0].top1.mean == 58.75
+    assert rows[1].difference.mean == pytest.approx(2.25)
+    assert rows[1].difference.high - rows[1].difference.low < 0.5  # though the rows spread over twenty points
+    assert rows[1].top1.high - rows[1].top1.low > 20
+    assert rows[1].difference.excludes_zero()
+    assert rows[2].difference.seeds == 3
+    assert rows[2].difference.mean == pytest.approx(1 / 3)
+    assert not rows[2].difference.excludes_zero()
+    assert rows[2].curves.shape == (3, 2)
+    assert list(rows[0].epochs) == [10, 20]
+
+
+def test_markdown(rows):
+    lines = markdown(rows, note='More.').splitlines()
+    assert lines[0] == '| row | top-1 (%) | difference from the row above | time |'
+    assert lines[2].startswith('| `plain` | 58.75 ± ')
+    assert lines[2].endswith(' |  | 15 s |')
+    assert '| +2.25 (+2.04 to +2.46) | – |' in lines[3]
+    assert lines[4].startswith('| `third --flag 1` |')
+    assert ', in the noise | 2.0 h |' in lines[4]
+    assert 'Mean over 3 to 4 seeds of the top-1 accuracy after the last epoch' in lines[6]
+    assert lines[7] == 'More.'
+
+
+def test_one_seed_has_no_interval():
+    curves = [{1: ([5], [50.0])}, {1: ([5], [40.0])}]
+    rows = compare(['a', 'b'], curves, [[1.0], [1.0]])
+    text = markdown(rows)
+    assert '| 50.00 (one seed) |  |' in text
+    assert '| 40.00 (one seed) | −10.00 (one seed) |' in text
+    assert 'Mean over 1 seed of' in text
+    assert math.isnan(rows[0].top1.low)
+    assert not rows[1].difference.excludes_zero()
+    for figure in (table_figure, curves_figure):
+        figure(rows, 'one seed')
+
+
+def test_csv(rows):
+    table = list(csv.DictReader(io.StringIO(to_csv(rows))))
+    assert [row['row'] for row in table] == ['plain', 'better', 'third --flag 1']
+    assert float(table[1]['difference_low']) == pytest.approx(rows[1].difference.low, abs=1e-4)
+    assert table[0]['difference'] == table[1]['seconds'] == ''
+    assert [row['seeds'] for row in table] == ['4', '4', '3']
+
+
+def test_figures_show_the_numbers(rows):
+    figure = table_figure(rows, 'A title')
+    axes, text = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ['plain', 'better', 'third --flag 1']
+    shown = [t.get_text() for t in text.texts]
+    assert '+2.25 (+2.04 to +2.46)' in shown
+    dots = [line for line in axes.lines if line.get_marker() == 'o']
+    assert [line.get_xdata()[0] for line in dots] == [row.top1.mean for row in rows]
+    low, high = axes.get_xlim()
+    assert -1 <= low < high <= 101
+    (curves,) = curves_figure(rows, 'A title').axes
+    assert [line.get_label() for line in curves.lines] == [row.name for row in rows]
+    assert list(curves.lines[0].get_xdata()) == [10, 20]
+    assert list(curves.lines[0].get_ydata()) == [58.75 / 2, 58.75]
+    assert len(curves.collections) == 3
+
+
+@pytest.mark.parametrize(
+    ('seconds', 'text'), [(12.4, '12 s'), (119, '119 s'), (150, '2 min'), (7300, '2.0 h'), (math.nan, '–')]
+)
+def test_times(seconds, text):
+    assert format_time(seconds) == text
