@@ -8,6 +8,8 @@ from timm.layers import ConvNormAct
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from .selective_kernel import pool, select
+
 if TYPE_CHECKING:
     from .residual_unit import ResidualUnit
 
@@ -44,11 +46,7 @@ class FusedUnit(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.conv1(x)
         outputs = [path(x) for path in self.paths]
-        if self.selective:
-            stacked = torch.stack(outputs, dim=1)
-            x = (stacked * self.attn(stacked)).sum(dim=1)
-        else:
-            x = outputs[0]
+        x = select(outputs, self.attn(pool(outputs))) if self.selective else outputs[0]
         return self.conv3(x)
 
 
@@ -79,9 +77,8 @@ class _FusedAttention(nn.Module):
         self.fc_select = _conv_from(torch.cat([a.fc_select.weight for a in attns]), None, attns[0].fc_select, groups=2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Maps paths (B, P, 2C, H, W) to their weights (B, P, 2C, 1, 1)."""
-        pooled = x.sum(1).mean((2, 3), keepdim=True)
-        scores = self.fc_select(self.act(self.fc_reduce(pooled)))
+        """Maps pooled paths (B, P, 2C, 1, 1) to the paths' weights of the same shape."""
+        scores = self.fc_select(self.act(self.fc_reduce(x.sum(1))))
         b, p = x.shape[0], self.num_paths
         scores = scores.view(b, 2, p, -1, 1, 1).transpose(1, 2).reshape(b, p, -1, 1, 1)
         return scores.softmax(dim=1)

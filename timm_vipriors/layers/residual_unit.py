@@ -8,11 +8,12 @@ import math
 from typing import Any
 
 import torch
-from timm.layers import ConvNormAct, SelectiveKernel, register_notrace_function
+from timm.layers import ConvNormAct, register_notrace_function
 from timm.layers.typing import LayerType
 from torch import nn
 
 from .fused_unit import FusedUnit
+from .selective_kernel import SelectiveKernel
 
 
 @register_notrace_function
@@ -43,6 +44,7 @@ class ResidualUnit(nn.Module):
         cardinality: Groups of the middle convolution.
         base_width: Channels of a group at 64 planes.
         sk_kwargs: Arguments of timm's `SelectiveKernel`. None uses one plain 3×3 convolution instead.
+        sk_layer: The selective kernel: ours, or timm's own for outputs that are timm's to the last bit.
         reduce_first: Divides the width of the first convolution.
         dilation: Dilation of the stage; unused by a bottleneck, whose middle convolution takes `first_dilation`.
         first_dilation: Dilation of the middle convolution, `dilation` if None.
@@ -67,6 +69,7 @@ class ResidualUnit(nn.Module):
         cardinality: int = 1,
         base_width: int = 64,
         sk_kwargs: dict[str, Any] | None = None,
+        sk_layer: type[nn.Module] = SelectiveKernel,
         reduce_first: int = 1,
         dilation: int = 1,
         first_dilation: int | None = None,
@@ -91,7 +94,7 @@ class ResidualUnit(nn.Module):
         )
         self.selective = sk_kwargs is not None
         if self.selective:
-            self.conv2 = SelectiveKernel(width // reduce_first, width, **conv2_kwargs, **sk_kwargs)
+            self.conv2 = sk_layer(width // reduce_first, width, **conv2_kwargs, **sk_kwargs)
         else:
             self.conv2 = ConvNormAct(width // reduce_first, width, kernel_size=3, **conv2_kwargs)
         self.conv3 = ConvNormAct(width, planes * self.expansion, kernel_size=1, apply_act=False, **kwargs)

@@ -7,14 +7,15 @@ How we read the paper:
     * λ of Eq. 2 is drawn for each sample, balanced over the batch (see `DualBranch`).
     * Every place after the stem convolution that halves the resolution is blurred: the stem's pooling, the strided
       (selective-kernel) convolutions, and the strided shortcuts, which timm's `aa_layer` leaves out.
-    * The selective kernel is that of timm's `skresnext50_32x4d`.
+    * The selective kernel is that of timm's `skresnext50_32x4d`, computed with fewer passes over memory (see
+      `timm_vipriors.layers.selective_kernel`); without anti-aliasing it is timm's own layer.
 """
 
 from typing import Any
 
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.layers import BlurPool2d
+from timm.layers import BlurPool2d, SelectiveKernel
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models.resnet import ResNet
 from torch import nn
@@ -133,8 +134,9 @@ def d_resnext50_32x4d(pretrained: bool = False, **kwargs: Any) -> ResNet:
 
 @register_model
 def sk_resnext50_32x4d_noaa(pretrained: bool = False, **kwargs: Any) -> ResNet:
-    """SK-ResNeXt50_32x4d of VIPF Table 1 without anti-aliasing: the network and keys of timm's skresnext50_32x4d."""
-    model_args = dict(block=SKBottleneck, layers=(3, 4, 6, 3), **_SK_ARGS)
+    """SK-ResNeXt50_32x4d of VIPF Table 1 without anti-aliasing: layers and outputs of timm's skresnext50_32x4d."""
+    block_args = dict(sk_kwargs=_SK_KWARGS, sk_layer=SelectiveKernel)
+    model_args = dict(block=SKBottleneck, layers=(3, 4, 6, 3), **dict(_SK_ARGS, block_args=block_args))
     return _create_dsk_resnext('sk_resnext50_32x4d_noaa', pretrained, **dict(model_args, **kwargs))
 
 

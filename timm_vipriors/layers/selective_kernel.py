@@ -1,0 +1,45 @@
+"""timm's selective kernel (arXiv 1903.06586) with its paths weighted where they lie.
+
+timm stacks the paths, multiplies the stack by its attention and sums it: each of the three writes all paths or their
+sum once more, and the stack is kept for the backward pass. Here attention sees the pooled paths alone, and two paths
+are interpolated: their weights sum to one, so w₁ a + w₂ b = b + w₁ (a − b).
+"""
+
+import timm.layers
+import torch
+
+
+def select(paths: list[torch.Tensor], weights: torch.Tensor) -> torch.Tensor:
+    """The weighted sum of paths.
+
+    Args:
+        paths: P tensors (B, C, H, W).
+        weights: (B, P, C, 1, 1), whose sums over P are one.
+
+    Returns:
+        (B, C, H, W), in the paths' type.
+    """
+    weights = weights.to(paths[0].dtype)
+    if len(paths) == 2:
+        return torch.lerp(paths[1], paths[0], weights[:, 0])
+    total = paths[0] * weights[:, 0]
+    for i in range(1, len(paths)):
+        total = torch.addcmul(total, paths[i], weights[:, i])
+    return total
+
+
+def pool(paths: list[torch.Tensor]) -> torch.Tensor:
+    """Means over the pixels of P paths (B, C, H, W), as attention takes them: (B, P, C, 1, 1)."""
+    return torch.stack([path.mean((2, 3), keepdim=True) for path in paths], dim=1)
+
+
+class SelectiveKernel(timm.layers.SelectiveKernel):
+    """timm's layer: the same arguments, parameters, keys and, but for rounding, outputs."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.split_input:
+            inputs = torch.split(x, self.in_channels // self.num_paths, dim=1)
+            paths = [op(inputs[i]) for i, op in enumerate(self.paths)]
+        else:
+            paths = [op(x) for op in self.paths]
+        return select(paths, self.attn(pool(paths)))
