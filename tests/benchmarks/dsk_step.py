@@ -1,73 +1,85 @@
-"""What a training step of DSK costs: against SK, and against computing both units and masking.
+"""What a training step of DSK costs: against SK, against computing both units and masking, and by our SK and timm's.
 
-    python tests/benchmarks/dsk_step.py [--batch 16] [--size 128] [--rounds 7] [--channels-last]
+    python tests/benchmarks/dsk_step.py [--batch 16] [--size 128] [--compile]
 
-The three take turns, step by step, in one process. Prints the medians and the ratios of each round.
+On the CPU in float32; on a GPU with bfloat16 autocast. SGD with momentum; the memory layout is tried both ways.
 """
-
-import argparse
-import statistics
-import time
 
 import timm
 import torch
+from side_by_side import Report, alternate, circumstances, make_parser, seconds
 from torch import nn
 
-import timm_vipriors
+import timm_vipriors  # noqa: F401  registers the models
 from timm_vipriors.layers import DualBranch
 
+NAMES = {
+    'SK': ('sk_resnext50_32x4d', False),
+    'DSK': ('dsk_resnext50_32x4d', False),
+    'both units, masked': ('dsk_resnext50_32x4d', True),
+    "timm's SK": ('sk_resnext50_32x4d', True),
+}
 
-def make(name: str, channels_last: bool) -> nn.Module:
+
+def make(name: str, plain: bool) -> nn.Module:
+    """A model, or its plain form: both units computed and masked, and timm's own selective kernel."""
     torch.manual_seed(0)
-    model = timm.create_model(name, num_classes=100).train()
-    return model.to(memory_format=torch.channels_last) if channels_last else model
-
-
-def masked(model: nn.Module) -> nn.Module:
-    """Both units compute the whole batch and λ picks, as Eq. 2 is usually written."""
-    for module in model.modules():
-        if isinstance(module, DualBranch):
-            module._forward_routed = module._forward_masked
+    layer = dict(sk_layer=timm.layers.SelectiveKernel) if plain and name.startswith('sk_') else {}
+    block_args = dict(sk_kwargs=dict(rd_ratio=1 / 16, rd_divisor=32, split_input=False), **layer)
+    model = timm.create_model(name, num_classes=1000, block_args=block_args).train()
+    if plain:
+        for module in model.modules():
+            if isinstance(module, DualBranch):
+                module._forward_routed = module._forward_masked
     return model
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__, rounds=5)
     parser.add_argument('--batch', type=int, default=16)
     parser.add_argument('--size', type=int, default=128)
-    parser.add_argument('--rounds', type=int, default=7)
-    parser.add_argument('--channels-last', action='store_true')
+    parser.add_argument('--compile', action='store_true', help='with torch.compile too')
     args = parser.parse_args()
+    cuda = torch.cuda.is_available()
+    device = torch.device('cuda' if cuda else 'cpu')
+    how = 'bfloat16' if cuda else 'float32'
+    settings = circumstances(f'batch {args.batch}', f'{args.size} pixels', f'{device.type}, {how}')
+    report = Report('A training step', settings, args.json)
 
-    models = {
-        'sk': make('sk_resnext50_32x4d', args.channels_last),
-        'dsk': make('dsk_resnext50_32x4d', args.channels_last),
-        'both units, masked': masked(make('dsk_resnext50_32x4d', args.channels_last)),
-    }
-    optimizers = {k: torch.optim.SGD(m.parameters(), lr=0.01, momentum=0.9) for k, m in models.items()}
-    x, y = torch.randn(args.batch, 3, args.size, args.size), torch.randint(100, (args.batch,))
-    if args.channels_last:
-        x = x.contiguous(memory_format=torch.channels_last)
-    seconds = {k: [] for k in models}
-    for round in range(args.rounds + 1):
-        for name, model in models.items():
-            start = time.perf_counter()
-            nn.functional.cross_entropy(model(x), y).backward()
-            optimizers[name].step()
-            optimizers[name].zero_grad()
-            if round:  # the first is warm-up
-                seconds[name].append(time.perf_counter() - start)
+    for compiled in (False, True) if args.compile else (False,):
+        for layout in (torch.contiguous_format, torch.channels_last):
+            sides = {}
+            for label, (name, plain) in NAMES.items():
+                if compiled and plain:
+                    continue
+                model = make(name, plain).to(device, memory_format=layout)
+                optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+                run = torch.compile(model) if compiled else model
+                x = torch.randn(args.batch, 3, args.size, args.size, device=device).contiguous(memory_format=layout)
+                y = torch.randint(1000, (args.batch,), device=device)
 
-    print(
-        f'timm-vipriors {timm_vipriors.__version__}, timm {timm.__version__}, torch {torch.__version__}, '
-        f'{torch.get_num_threads()} threads, batch {args.batch}, {args.size} pixels'
-        f'{", channels last" if args.channels_last else ""}'
-    )
-    for name, values in seconds.items():
-        print(f'{name:20} {statistics.median(values):7.3f} s/step')
-    for a, b in (('dsk', 'sk'), ('both units, masked', 'dsk')):
-        ratios = sorted(p / q for p, q in zip(seconds[a], seconds[b], strict=True))
-        print(f'{a} / {b}: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})')
+                def step(run=run, optimizer=optimizer, x=x, y=y) -> None:
+                    with torch.autocast(device.type, torch.bfloat16, enabled=cuda):
+                        loss = nn.functional.cross_entropy(run(x), y)
+                    loss.backward()
+                    optimizer.step()
+                    optimizer.zero_grad()
+                    if cuda:
+                        torch.cuda.synchronize()
+
+                sides[label] = lambda step=step: seconds(step)
+            values = alternate(sides, args.rounds, warmup=3 if cuda or compiled else 1)
+            suffix = ', channels last' if layout is torch.channels_last else ''
+            suffix += ', compiled' if compiled else ''
+            bound = '≤ 1.1' if compiled else '≤ 1.2'
+            report.add(f'step{suffix}', values['DSK'], values['SK'], names=('DSK', 'SK'), asked=bound)
+            if compiled:
+                continue
+            both = 'both units, masked'
+            report.add(f'step{suffix}', values['DSK'], values[both], names=('DSK', both), asked='', times_faster=True)
+            theirs = values["timm's SK"]
+            report.add(f'step{suffix}', values['SK'], theirs, names=('SK', "SK by timm's layer"), times_faster=True)
+    report.finish()
 
 
 if __name__ == '__main__':

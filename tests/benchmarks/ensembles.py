@@ -1,22 +1,20 @@
 """What an ensemble of big score files costs: seconds against reading the files once with plain numpy, and memory.
 
-    python tests/benchmarks/ensembles.py [--files 16] [--images 50000] [--classes 1000] [--rounds 3] [--dir FOLDER]
+    python tests/benchmarks/ensembles.py [--files 16] [--images 50000] [--classes 1000] [--shuffled] [--dir FOLDER]
 
 Writes the files to a temporary folder (3.2 GB by default), then in turn, in processes of their own: reads all with
 `np.load`, one after the other, and runs `average` and `vote`. Seconds are those of the work, without the imports (of
 torch, by the package), which are printed too. Memory is the peak of the whole process.
 """
 
-import argparse
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from side_by_side import Report, alternate, circumstances, make_parser
 
-import timm_vipriors
 from timm_vipriors.inference.scores import write_scores
 
 READ = """
@@ -75,37 +73,37 @@ def make_files(folder: Path, files: int, images: int, classes: int, shuffled: bo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__, rounds=3)
     parser.add_argument('--files', type=int, default=16)
     parser.add_argument('--images', type=int, default=50_000)
     parser.add_argument('--classes', type=int, default=1000)
-    parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--shuffled', action='store_true', help='the files have their rows in different orders')
     parser.add_argument('--dir', help='where to make the temporary folder')
     args = parser.parse_args()
 
-    print(f'timm-vipriors {timm_vipriors.__version__}, numpy {np.__version__}, {os.cpu_count()} CPU cores')
-    print(f'{args.files} files of {args.images:,} × {args.classes:,}{", rows shuffled" if args.shuffled else ""}')
+    shuffled = 'rows shuffled' if args.shuffled else 'rows in one order'
+    settings = circumstances(f'{args.files} files of {args.images:,} × {args.classes:,}', shuffled)
+    report = Report('Ensembles', settings, args.json)
     with tempfile.TemporaryDirectory(dir=args.dir) as tmp:
         paths = make_files(Path(tmp), args.files, args.images, args.classes, args.shuffled)
         out = ['-o', f'{tmp}/out.csv', '--force']
         weighted = [f'{path}:{1 + k % 3}' for k, path in enumerate(paths)]
         lines = {
-            'read with numpy': (READ, *paths),
-            'import the package': ('from timm_vipriors.cli import main\ndef work(): pass\n',),
+            'read': (READ, *paths),
+            'import': ('from timm_vipriors.cli import main\ndef work(): pass\n',),
             'average': (COMMAND, 'ensemble', 'average', *weighted, *out),
-            'average, --scores-out': (COMMAND, 'ensemble', 'average', *paths, *out, '--scores-out', f'{tmp}/out.npz'),
             'vote': (COMMAND, 'ensemble', 'vote', '--base', *paths, '--threshold', '0.02', *out),
         }
-        for line in lines.values():
-            measure(*line)  # warm-up: the files are in the cache of the system for all
-        rounds = [{name: measure(*line) for name, line in lines.items()} for _ in range(args.rounds)]
-    reading = min(each['read with numpy'][0] for each in rounds)
-    for name in lines:
-        seconds, imports, _ = np.min([each[name] for each in rounds], axis=0)
-        peak = max(each[name][2] for each in rounds)
-        ratio = seconds / reading
-        print(f'{name:22} {seconds:6.2f} s = {ratio:4.2f} × the reading, {peak:5.0f} MiB (imports {imports:.2f} s)')
+        values = alternate({name: lambda line=line: measure(*line) for name, line in lines.items()}, args.rounds)
+    reading = [each[0] for each in values['read']]
+    for name in ('average', 'vote'):
+        spent = [each[0] for each in values[name]]
+        report.add(name, spent, reading, names=(name, 'reading the files with numpy'), asked='≤ 2')
+    peaks = {name: [each[2] for each in values[name]] for name in lines}
+    for name in ('average', 'vote'):
+        names = (name, 'importing the package')
+        report.add(f'peak memory of {name}', peaks[name], peaks['import'], 'MiB', names, '< 1024 MiB in all')
+    report.finish()
 
 
 if __name__ == '__main__':

@@ -1,20 +1,17 @@
-"""What the losses cost: tree supervision against a loop over the nodes, and the composite by a ResNet-50 step.
+"""What the losses cost: tree supervision against a loop over the nodes, and the terms by a ResNet-50 step.
 
-    python tests/benchmarks/losses.py [--classes 1000] [--batch 64] [--rounds 5] [--skip-step]
+    python tests/benchmarks/losses.py [--classes 10 100 1000 10000] [--batch 64] [--skip-step]
 
-Forward and backward, the two sides in turn in one process; prints medians and the ratios of each round.
+Forward and backward.
 """
-
-import argparse
-import statistics
-import time
 
 import timm
 import torch
+from side_by_side import Report, alternate, circumstances, make_parser, seconds
 from torch import nn
 
 from timm_vipriors.hierarchy import ClassHierarchy
-from timm_vipriors.loss import TreeSupervisionLoss, VIPriorsLoss
+from timm_vipriors.loss import CenterLoss, TreeSupervisionLoss, VIPriorsLoss
 from timm_vipriors.task import FeatureClassificationTask
 
 
@@ -44,68 +41,76 @@ class NodeLoop(nn.Module):
         return loss(classes, target)
 
 
-def seconds(fn) -> float:
-    start = time.perf_counter()
-    fn()
-    return time.perf_counter() - start
-
-
-def compare(name: str, a, b, rounds: int) -> None:
-    pairs = [(seconds(a), seconds(b)) for _ in range(rounds + 1)][1:]  # the first is warm-up
-    ratios = sorted(y / x for x, y in pairs)
-    print(
-        f'{name}: {statistics.median(x for x, _ in pairs) * 1e3:.2f} ms and '
-        f'{statistics.median(y for _, y in pairs) * 1e3:.2f} ms, ratio {statistics.median(ratios):.3g} '
-        f'({ratios[0]:.3g} to {ratios[-1]:.3g})'
-    )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--classes', type=int, default=1000)
-    parser.add_argument('--batch', type=int, default=64)
-    parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--skip-step', action='store_true', help='leave the ResNet-50 step out')
-    args = parser.parse_args()
-    print(f'timm {timm.__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads')
-
+def trees(report: Report, classes: int, batch: int, rounds: int) -> None:
+    """Tree supervision and the loop over the nodes."""
     torch.manual_seed(0)
-    tree = ClassHierarchy.induce(torch.randn(args.classes, 64))
-    target = torch.randint(args.classes, (args.batch,))
-    logits = torch.randn(args.batch, args.classes, requires_grad=True)
+    tree = ClassHierarchy.induce(torch.randn(classes, 64))
+    target = torch.randint(classes, (batch,))
+    logits = torch.randn(batch, classes, requires_grad=True)
     for mode in ('path', 'soft'):
         loss, loop = TreeSupervisionLoss(tree, mode=mode), NodeLoop(tree, mode)
         torch.testing.assert_close(loss(logits, target), loop(logits, target))
-        compare(
-            f'tree supervision ({mode}) and the loop, {args.classes} classes, batch {args.batch}',
-            lambda loss=loss: loss(logits, target).backward(),
-            lambda loop=loop: loop(logits, target).backward(),
-            args.rounds,
-        )
-    if args.skip_step:
-        return
+        sides = {
+            'ours': lambda loss=loss: seconds(lambda: loss(logits, target).backward()),
+            'loop': lambda loop=loop: seconds(lambda: loop(logits, target).backward()),
+        }
+        values = alternate(sides, rounds if classes < 10_000 else 1)
+        what, asked = f'tree supervision ({mode}), {classes:,} classes', '≥ 30' if classes == 1000 else ''
+        names = ('ours', 'a loop over the nodes')
+        report.add(what, values['ours'], values['loop'], names=names, asked=asked, times_faster=True)
+
+
+def steps(report: Report, rounds: int) -> None:
+    """A ResNet-50 step with cross-entropy and with the three terms; and the terms alone, by the step."""
+    torch.manual_seed(0)
+    tree = ClassHierarchy.induce(torch.randn(1000, 64))
+    images, labels = torch.randn(16, 3, 224, 224), torch.randint(1000, (16,))
 
     def step(criterion: nn.Module):
         torch.manual_seed(0)
         model = timm.create_model('resnet50', num_classes=1000).train()
         task = FeatureClassificationTask(model, criterion, verbose=False)
         optimizer = torch.optim.SGD(task.get_trainable_module().parameters(), lr=0.01, momentum=0.9)
-        images, labels = torch.randn(16, 3, 224, 224), torch.randint(1000, (16,))
 
         def run() -> None:
             task(images, labels)['loss'].backward()
             optimizer.step()
             optimizer.zero_grad()
 
-        return run
+        return lambda: seconds(run)
 
-    tree = ClassHierarchy.induce(torch.randn(1000, 64))
-    compare(
-        'ResNet-50 step at 224 pixels, batch 16, with cross-entropy and with all three terms',
-        step(nn.CrossEntropyLoss()),
-        step(VIPriorsLoss(1000, 2048, tree)),
-        args.rounds,
-    )
+    logits = torch.randn(16, 1000, requires_grad=True)
+    features = torch.randn(16, 2048, requires_grad=True)
+
+    def term(loss: nn.Module, *inputs: torch.Tensor):
+        return lambda: seconds(lambda: loss(*inputs).backward())
+
+    sides = {
+        'cross-entropy': step(nn.CrossEntropyLoss()),
+        'all terms': step(VIPriorsLoss(1000, 2048, tree)),
+        'tree': term(TreeSupervisionLoss(tree), logits, labels),
+        'center': term(CenterLoss(1000, 2048), logits, labels, features),
+    }
+    values = alternate(sides, rounds)
+    whole = values['cross-entropy']
+    what = 'ResNet-50 step at 224 pixels, batch 16'
+    report.add(what, values['all terms'], whole, names=('all three terms', 'cross-entropy'))
+    report.add(f'{what}: tree supervision alone', values['tree'], whole, names=('the term', 'the step'), asked='< 0.05')
+    report.add(f'{what}: centre loss alone', values['center'], whole, names=('the term', 'the step'))
+
+
+def main() -> None:
+    parser = make_parser(__doc__, rounds=5)
+    parser.add_argument('--classes', type=int, nargs='+', default=[10, 100, 1000, 10_000])
+    parser.add_argument('--batch', type=int, default=64)
+    parser.add_argument('--skip-step', action='store_true', help='leave the ResNet-50 step out')
+    args = parser.parse_args()
+    report = Report('Losses', circumstances(f'batch {args.batch}'), args.json)
+    for classes in args.classes:
+        trees(report, classes, args.batch, args.rounds)
+    if not args.skip_step:
+        steps(report, args.rounds)
+    report.finish()
 
 
 if __name__ == '__main__':

@@ -3,27 +3,22 @@
     python tests/benchmarks/lsb_swap.py [--images 32] [--rounds 40]
 
 The images are parts of scikit-learn's two photographs as JPEG files of 500×375 pixels. The two pipelines take turns,
-image by image, in one process, with the same random seed for the same image. Prints the medians of the rounds, and
-their ratio.
+image by image, in one process, with the same random seed for the same image.
 """
 
-import argparse
 import os
 import random
-import statistics
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import PIL
-import timm
 import torch
 from PIL import Image
+from side_by_side import Report, circumstances, make_parser, seconds
 from sklearn.datasets import load_sample_images
 from timm.data import create_dataset
 
-import timm_vipriors
 from timm_vipriors.data import StrictImageDataset, create_transform
 
 
@@ -44,15 +39,12 @@ def load(dataset: StrictImageDataset, index: int, seed: int) -> float:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  timm's augmentations use it
     torch.manual_seed(seed)
-    start = time.perf_counter()
-    dataset[index]
-    return time.perf_counter() - start
+    return seconds(lambda: dataset[index])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__, rounds=40)
     parser.add_argument('--images', type=int, default=32)
-    parser.add_argument('--rounds', type=int, default=40)
     parser.add_argument('--p', type=float, default=0.5)
     args = parser.parse_args()
     torch.set_num_threads(1)  # as in a loader's worker
@@ -66,7 +58,7 @@ def main() -> None:
             datasets[name].transform = create_transform(
                 224, True, auto_augment='rand-m9-mstd0.5', use_prefetcher=True, lsb_swap=k, lsb_prob=args.p
             )
-        seconds = {name: [] for name in datasets}
+        values = {name: [] for name in datasets}
         for round in range(args.rounds + 1):
             totals = dict.fromkeys(datasets, 0.0)
             for i in range(args.images):
@@ -74,20 +66,14 @@ def main() -> None:
                     totals[name] += load(datasets[name], i, seed=round * args.images + i)
             for name, total in totals.items():
                 if round:  # the first is warm-up
-                    seconds[name].append(total / args.images)
+                    values[name].append(total / args.images)
 
-    print(
-        f'timm-vipriors {timm_vipriors.__version__}, timm {timm.__version__}, Pillow {PIL.__version__}, NumPy '
-        f'{np.__version__}, {args.images} JPEG files of {sizes[0]} to {sizes[-1]} KB'
-    )
-    for name, values in seconds.items():
-        print(f'{name:8} LSB swap  {1e3 * statistics.median(values):6.3f} ms an image')
-    ratios = sorted(a / b for a, b in zip(seconds['with'], seconds['without'], strict=True))
-    tenth = len(ratios) // 10
-    print(
-        f'with / without: {statistics.median(ratios):.3f} (middle eight tenths of {len(ratios)} rounds: '
-        f'{ratios[tenth]:.3f} to {ratios[-tenth - 1]:.3f})'
-    )
+    settings = circumstances(f'Pillow {PIL.__version__}', f'{args.images} JPEG files of {sizes[0]} to {sizes[-1]} KB')
+    report = Report('LSB swap', settings, args.json)
+    names = ('with', 'without LSB swap')
+    what = f'loading a training image, p = {args.p:g}'
+    report.add(what, values['with'], values['without'], names=names, asked='≤ 1.05', spread=(0.1, 0.9))
+    report.finish()
 
 
 if __name__ == '__main__':

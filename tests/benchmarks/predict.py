@@ -1,39 +1,33 @@
 """Prediction against timm's evaluation: `predict` by `validate`, and ten crops by one.
 
-    python tests/benchmarks/predict.py [--model resnet18] [--size 64] [--rounds 5]
+    python tests/benchmarks/predict.py [--model resnet18] [--size 64]
 
 With TIMM_SCRIPTS naming a checkout of timm, its own validate.py is measured. The commands take turns in one process, on
-the digits, each from its arguments to its end. Prints the medians and the ratios of each round.
+the digits, each from its arguments to its end.
 """
 
-import argparse
 import contextlib
 import io
 import os
-import statistics
 import tempfile
-import time
 
 import timm
 import torch
+from side_by_side import Report, alternate, circumstances, make_parser, seconds
 
-import timm_vipriors
 from timm_vipriors.cli import main as command
 from timm_vipriors.data import make_demo_data
 
 
-def seconds(*argv: object) -> float:
-    start = time.perf_counter()
+def run(*argv: object) -> None:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         assert command([str(a) for a in argv]) == 0
-    return time.perf_counter() - start
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__, rounds=5)
     parser.add_argument('--model', default='resnet18')
     parser.add_argument('--size', type=int, default=64)
-    parser.add_argument('--rounds', type=int, default=5)
     args = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as tmp:
@@ -42,28 +36,19 @@ def main() -> None:
         torch.save(timm.create_model(args.model, num_classes=10).state_dict(), weights)
         flags = ['--model', args.model, '--img-size', args.size, '--checkpoint', weights, '-b', 128, '--workers', 1]
         out = ['-o', os.path.join(tmp, 'scores.npz'), '--force', '--num-classes', 10]
-        commands = {
-            'validate': ['validate', data, *flags],
-            'predict': ['predict', data, *flags, *out],
-            'predict, ten-crop': ['predict', data, *flags, *out, '--tta', 'ten-crop'],
+        sides = {
+            'validate': lambda: seconds(lambda: run('validate', data, *flags)),
+            'predict': lambda: seconds(lambda: run('predict', data, *flags, *out)),
+            'ten crops': lambda: seconds(lambda: run('predict', data, *flags, *out, '--tta', 'ten-crop')),
         }
-        times = {name: [] for name in commands}
-        for round in range(args.rounds + 1):
-            for name, argv in commands.items():
-                value = seconds(*argv)
-                if round:  # the first is warm-up
-                    times[name].append(value)
+        values = alternate(sides, args.rounds)
 
     script = "timm's validate.py" if os.environ.get('TIMM_SCRIPTS') else 'the bundled validate.py'
-    print(
-        f'timm-vipriors {timm_vipriors.__version__}, timm {timm.__version__}, torch {torch.__version__}, '
-        f'{torch.get_num_threads()} threads, {args.model} at {args.size} pixels, 397 images, {script}'
-    )
-    for name, values in times.items():
-        print(f'{name:18} {statistics.median(values):7.2f} s')
-    for a, b in (('predict', 'validate'), ('predict, ten-crop', 'predict')):
-        ratios = sorted(p / q for p, q in zip(times[a], times[b], strict=True))
-        print(f'{a} / {b}: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})')
+    settings = circumstances(f'{args.model} at {args.size} pixels', '397 images')
+    report = Report('Prediction', settings, args.json)
+    report.add('a whole command', values['predict'], values['validate'], names=('predict', script))
+    report.add('a whole command', values['ten crops'], values['predict'], names=('ten crops', 'one'), asked='≤ 10.5')
+    report.finish()
 
 
 if __name__ == '__main__':

@@ -1,0 +1,68 @@
+"""Peak memory of a training step: DSK against SK, and against computing both units and masking.
+
+    python tests/benchmarks/memory.py [--batch 64] [--size 96]
+
+On a GPU the peak of the allocator over a step with bfloat16 autocast, at 224 pixels. On the CPU the peak of a process
+over two steps in float32, less what it had before the network was made.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+
+import torch
+from dsk_step import NAMES, make
+from side_by_side import Report, circumstances, make_parser
+from torch import nn
+
+
+def peak(label: str, batch: int, size: int) -> float:
+    """The peak in MiB of this process, or of its GPU, over two steps of a network."""
+    cuda = torch.cuda.is_available()
+    device = torch.device('cuda' if cuda else 'cpu')
+    # a first product loads what every process needs
+    nn.functional.conv2d(torch.randn(1, 3, 8, 8, device=device), torch.randn(4, 3, 3, 3, device=device))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    model = make(*NAMES[label]).to(device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    x, y = torch.randn(batch, 3, size, size, device=device), torch.randint(1000, (batch,), device=device)
+    for _ in range(2):
+        with torch.autocast(device.type, torch.bfloat16, enabled=cuda):
+            loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    if cuda:
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
+
+
+def main() -> None:
+    parser = make_parser(__doc__, rounds=1)
+    parser.add_argument('--batch', type=int, default=64)
+    parser.add_argument('--size', type=int, help='224 on a GPU, 96 on the CPU')
+    parser.add_argument('--one', choices=NAMES, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    size = args.size or (224 if torch.cuda.is_available() else 96)
+    if args.one:
+        print(peak(args.one, args.batch, size))
+        return
+    values = {}
+    for label in NAMES:
+        line = [sys.executable, __file__, '--batch', str(args.batch), '--size', str(size), '--one', label]
+        small = 'import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))'  # a peak starts with the parent's
+        runs = [
+            subprocess.run([sys.executable, '-c', small, *line], check=True, text=True, stdout=subprocess.PIPE)
+            for _ in range(args.rounds)
+        ]
+        values[label] = [float(run.stdout) for run in runs]
+    report = Report('Peak memory of training', circumstances(f'batch {args.batch}', f'{size} pixels'), args.json)
+    report.add('peak', values['DSK'], values['SK'], 'MiB', ('DSK', 'SK'), '≤ 1.15')
+    report.add('peak', values['DSK'], values['both units, masked'], 'MiB', ('DSK', 'both units, masked'))
+    report.add('peak', values['SK'], values["timm's SK"], 'MiB', ('SK', "SK by timm's layer"))
+    report.finish()
+
+
+if __name__ == '__main__':
+    main()
