@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 
@@ -57,3 +58,11 @@ def test_import_changes_nothing_but_the_registry():
         'assert "scipy" not in sys.modules and "sklearn" not in sys.modules and "matplotlib" not in sys.modules\n'
     )
     subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_output_that_nobody_reads_to_its_end(tmp_path):
+    """`| head` is no error."""
+    line = f'{sys.executable} -m timm_vipriors recipe show effnet_b7_fcl | true'
+    done = subprocess.run(['bash', '-c', f'{line}; echo ${{PIPESTATUS[0]}}'], text=True, capture_output=True)
+    assert done.stderr == ''
+    assert done.stdout.strip() == str(128 + signal.SIGPIPE)

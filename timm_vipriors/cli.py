@@ -1,6 +1,8 @@
 """The command `timm-vipriors`."""
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -40,10 +42,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.other_flags = others
         elif others:
             parser.error(f'unrecognized arguments: {" ".join(others)}')
-        return args.run(args)
+        code = args.run(args)
+        sys.stdout.flush()
+        return code
     except UserError as e:
         print(f'timm-vipriors {argv[0]}: error: {e}', file=sys.stderr)
         return 2
+    except BrokenPipeError:  # who read the output has seen enough, such as `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush when Python ends
+        return 128 + signal.SIGPIPE
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from timm_vipriors.cli import main
-from timm_vipriors.recipes import ablation
-from timm_vipriors.recipes.ablation import plan_trainings, run_trainings
+from timm_vipriors.recipes.plan import plan_trainings
+from timm_vipriors.recipes.running import default_jobs, run_trainings
 
 from ..scripts.test_training import load, summary
 
@@ -171,7 +171,7 @@ def test_devices_and_threads(fake, data, out, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 0)
     monkeypatch.setattr(os, 'cpu_count', lambda: 8)
     monkeypatch.setenv('GPUS', '4')
-    assert ablation.default_jobs() == 4
+    assert default_jobs() == 4
     assert logs(2) == {'device:  threads: 4 gpus: '}
     shutil.rmtree(out)
     assert logs(1) == {'device:  threads:  gpus: '}
@@ -179,7 +179,7 @@ def test_devices_and_threads(fake, data, out, monkeypatch):
     monkeypatch.delenv('GPUS')
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 3)
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,5,7')
-    assert ablation.default_jobs() == 3
+    assert default_jobs() == 3
     seen = logs(4)
     assert seen <= {f'device: {n} threads:  gpus: ' for n in (4, 5, 7)}
 

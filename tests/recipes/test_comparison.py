@@ -111,7 +111,7 @@ def test_figures_show_the_numbers(rows):
 
 
 @pytest.mark.parametrize(
-    ('seconds', 'text'), [(12.4, '12 s'), (119, '119 s'), (150, '2 min'), (7300, '2.0 h'), (math.nan, '–')]
+    ('seconds', 'text'), [(12.4, '12 s'), (299, '299 s'), (350, '6 min'), (7300, '2.0 h'), (math.nan, '–')]
 )
 def test_times(seconds, text):
     assert format_time(seconds) == text

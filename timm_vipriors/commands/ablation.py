@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from ..errors import UserError
 
 if TYPE_CHECKING:
-    from ..recipes.ablation import Training
     from ..recipes.comparison import Row
+    from ..recipes.plan import Training
 
 _EPILOG = """examples:
   timm-vipriors ablation DATA --rows resnext50_32x4d dsk_resnext50_32x4d --seeds 5 -o comparison --epochs 100
@@ -53,7 +53,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..recipes.ablation import default_jobs, last_words, plan_trainings, run_trainings
+    from ..recipes.plan import plan_trainings
+    from ..recipes.running import default_jobs, run_trainings
 
     if args.seeds < 1 or (args.jobs is not None and args.jobs < 1):
         raise UserError(f'expected --seeds and --jobs from 1, got {args.seeds} and {args.jobs}')
@@ -71,12 +72,11 @@ def run(args: argparse.Namespace) -> int:
     begin = time.monotonic()
 
     def report(training: 'Training', finished: int, total: int) -> None:
-        from ..recipes.ablation import curve
         from ..recipes.comparison import format_time
 
         done = finished - (total - missing)
         left = (time.monotonic() - begin) / done * (total - finished)
-        accuracy = curve(training)[1][-1]
+        accuracy = training.curve()[1][-1]
         time_left = f', about {format_time(left)} left' if left else ''
         print(f'[{finished}/{total}] {training.row}, seed {training.seed}: {accuracy:.2f} %{time_left}', flush=True)
 
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
         training = failed[0]
         more = f' (and {len(failed) - 1} more trainings failed)' if len(failed) > 1 else ''
         raise UserError(
-            f'{training.row}, seed {training.seed} failed: {last_words(training)}{more}. All of it is in '
+            f'{training.row}, seed {training.seed} failed: {training.last_words()}{more}. All of it is in '
             f'{training.log}; the same command tries again'
         )
     return 0
@@ -109,14 +109,13 @@ def _exit(number: int, frame: object) -> None:
 def write_tables(args: argparse.Namespace, trainings: list['Training']) -> None:
     """Print the table of what is finished, and write it in all its forms."""
     from ..inference.files import replacing
-    from ..recipes.ablation import curve
     from ..recipes.comparison import compare, markdown, to_csv
 
     by_row = {row: [t for t in trainings if t.row == row] for row in args.rows}
     by_row = {row: ts for row, ts in by_row.items() if ts}
     rows = compare(
         list(by_row),
-        [{t.seed: curve(t) for t in ts} for ts in by_row.values()],
+        [{t.seed: t.curve() for t in ts} for ts in by_row.values()],
         [[s for t in ts if (s := t.seconds()) is not None] for ts in by_row.values()],
     )
     text = markdown(rows)

@@ -128,7 +128,7 @@ def format_time(seconds: float) -> str:
     """A time in the unit that suits it."""
     if math.isnan(seconds):
         return '–'
-    if seconds < 120:
+    if seconds < 300:
         return f'{seconds:.0f} s'
     if seconds < 7200:
         return f'{seconds / 60:.0f} min'
