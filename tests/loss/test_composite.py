@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from timm_vipriors.hierarchy import ClassHierarchy
 from timm_vipriors.loss import (
@@ -132,3 +133,27 @@ def test_bad_names_and_arguments():
             create_loss(spec, **kwargs)
     with pytest.raises(ValueError, match='at least one term'):
         CompositeLoss(None)
+
+
+@pytest.mark.parametrize('soft', [False, True])
+@pytest.mark.parametrize('spec', ['ce', 'cosine', 'focal-cosine', 'pcl', 'pcl+center', 'pcl+center+tsl'])
+def test_compiles_as_one_graph(spec, soft):
+    """No break, no second compilation in the next step, and the same loss and gradient."""
+    arguments = dict(num_classes=10, feature_dim=6, hierarchy=ClassHierarchy.induce(torch.eye(10)))
+    wanted = {'center': ('num_classes', 'feature_dim'), 'tsl': ('num_classes', 'hierarchy')}
+    kwargs = {name: arguments[name] for part in spec.split('+')[1:] for name in wanted[part]}
+    losses = [create_loss(spec, **kwargs).train() for _ in range(2)]
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend('aot_eager')
+    compiled = torch.compile(losses[0], backend=counter, fullgraph=True)
+    for _ in range(3):
+        logits, features = torch.randn(8, 10), torch.randn(8, 6)
+        target = torch.randn(8, 10).softmax(1) if soft else torch.randint(10, (8,))
+        values = []
+        for loss, fn in ((losses[0], compiled), (losses[1], losses[1])):
+            x = logits.clone().requires_grad_()
+            value = fn(x, target, features) if loss.needs_features else fn(x, target)
+            value.backward()
+            values.append((value.detach(), x.grad))
+        torch.testing.assert_close(values[0], values[1])
+    assert counter.frame_count == 1
