@@ -212,6 +212,7 @@ def test_other_trainings_are_ended_with_it(fake, data, out):
     [
         (dict(rows=['nothing']), "there is no recipe 'nothing'"),
         (dict(rows=['']), "there is no recipe ''"),
+        (dict(rows=["resnext50_32x4d --opt 'sgd"]), 'No closing quotation'),
         (dict(rows=['predict_ten_crop']), 'is not a recipe that trains: usage:'),
         (dict(rows=['ensemble_plurality']), 'is not a recipe that trains'),
         (dict(rows=['effnet_tsl']), 'trains 2 times or into a folder of its own'),
@@ -245,7 +246,10 @@ def test_folders_of_something_else(fake, data, out, capsys):
     (out / 'thesis.txt').unlink()
     assert main(line) == 0
     assert main([*line, '--epochs', '9']) == 2
-    assert f'holds an ablation with other data or flags ({data})' in capsys.readouterr().err
+    assert f'holds an ablation with other data or flags ({data} [])' in capsys.readouterr().err
+    (out / 'plan.json').write_text('{')
+    assert main(line) == 2
+    assert 'plan.json is not what an ablation wrote' in capsys.readouterr().err
 
 
 def test_without_matplotlib(fake, data, out, capsys, monkeypatch):
@@ -260,3 +264,17 @@ def test_flags_of_other_commands_are_still_checked(capsys):
     with pytest.raises(SystemExit):
         main(['demo-data', 'x', '--nonsense'])
     assert 'unrecognized arguments: --nonsense' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('value', ['0', '-1', 'two', '²'])
+def test_numbers_of_devices_that_are_none(value, fake, data, out, capsys, monkeypatch):
+    monkeypatch.setenv('GPUS', value)
+    assert main(['ablation', data, '--rows', fake, '-o', str(out)]) == 2
+    assert f'GPUS={value}: expected a number from 1' in capsys.readouterr().err
+
+
+def test_a_recipe_that_knows_no_dry_run(data, out, tmp_path, capsys):
+    mine = tmp_path / 'mine.sh'
+    mine.write_text('echo "don\'t know"\n')
+    assert main(['ablation', data, '--rows', str(mine), '-o', str(out)]) == 2
+    assert 'is not a recipe that trains' in capsys.readouterr().err

@@ -91,7 +91,10 @@ def plan_trainings(
     trainings = []
     folders: dict[str, str] = {}
     for row in rows:
-        name, *own = shlex.split(row) or ['']
+        try:
+            name, *own = shlex.split(row) or ['']
+        except ValueError as e:
+            raise UserError(f'--rows {row!r}: {e}') from None
         recipe = find_recipe(name)
         folder = re.sub(r'[^\w.+=-]+', '_', row).strip('_')
         if folder in folders:
@@ -112,7 +115,10 @@ def _check_one_training(training: Training) -> None:
     """Raise unless the recipe trains once, and into the folder that it is told."""
     env = {'PYTHON': 'python', **os.environ, 'DRY_RUN': '1'}
     done = subprocess.run(training.command, env=env, text=True, capture_output=True)
-    commands = [shlex.split(line) for line in done.stdout.splitlines()]
+    try:
+        commands = [shlex.split(line) for line in done.stdout.splitlines()]
+    except ValueError:  # no command lines, such as those of a recipe that knows no DRY_RUN
+        commands = []
     trains = [words for words in commands if '-m' in words and 'train' in words]
     if done.returncode or not trains:
         said = done.stderr.strip().splitlines()
@@ -130,9 +136,12 @@ def _claim(output: Path, plan: dict) -> None:
     """Note in the folder what it is for, or raise if it is for something else."""
     path = output / PLAN
     if path.is_file():
-        there = json.loads(path.read_text())
+        try:
+            there = json.loads(path.read_text(encoding='utf-8'))
+        except ValueError as e:
+            raise UserError(f'{path} is not what an ablation wrote: {e}') from None
         if there != plan:
-            before = shlex.join([there['data'], *there['flags']])
+            before = ' '.join(map(str, there.values())) if isinstance(there, dict) else there
             raise UserError(
                 f'{output} holds an ablation with other data or flags ({before}): name another folder with -o'
             )

@@ -13,13 +13,17 @@ from queue import SimpleQueue
 from threading import Lock
 from typing import IO
 
+from ..errors import UserError
 from .plan import Training
 
 
 def default_jobs() -> int:
     """As many trainings at a time as `$GPUS` says, or as there are CUDA devices; one without."""
-    if os.environ.get('GPUS'):
-        return int(os.environ['GPUS'])
+    wanted = os.environ.get('GPUS')
+    if wanted:
+        if not wanted.isascii() or not wanted.isdigit() or wanted == '0':
+            raise UserError(f'GPUS={wanted}: expected a number from 1')
+        return int(wanted)
     import torch
 
     return max(torch.cuda.device_count(), 1)
