@@ -10,7 +10,8 @@
 # Settings: those of resnext50_32x4d.sh, so what the methods get (CutMix, dropout, label smoothing) the baseline gets
 #           too. A fifth of the training images of every class is set apart; all pairs of LRS (for 1,024 images, scaled
 #           to your batch) and WDS train on the rest, TUNE_SEEDS times each; the best pair then trains on all of them.
-#           The validation images take no part in the choice.
+#           The validation images take no part in the choice. With a handful of images of each class the fifth is
+#           small and many pairs tie: more TUNE_SEEDS make the choice finer.
 # Hardware: one device for each of the short trainings, as many at a time as there are devices
 # Time:     12 trainings to tune and one more. TUNE_EPOCHS=N shortens the 12, but a short training likes other values.
 # Results:  in output/train/NAME; the search in output/train/NAME-search, with a table. NAME is baseline_tuned, or what
