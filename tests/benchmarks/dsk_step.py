@@ -34,6 +34,17 @@ def make(name: str, plain: bool) -> nn.Module:
     return model
 
 
+def train(model: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor) -> None:
+    """A training step to its end, on a GPU with bfloat16 autocast."""
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=x.is_cuda):
+        loss = nn.functional.cross_entropy(model(x), y)
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    if x.is_cuda:
+        torch.cuda.synchronize()
+
+
 def main() -> None:
     parser = make_parser(__doc__, rounds=5)
     parser.add_argument('--batch', type=int, default=16)
@@ -58,16 +69,7 @@ def main() -> None:
                 x = torch.randn(args.batch, 3, args.size, args.size, device=device).contiguous(memory_format=layout)
                 y = torch.randint(1000, (args.batch,), device=device)
 
-                def step(run=run, optimizer=optimizer, x=x, y=y) -> None:
-                    with torch.autocast(device.type, torch.bfloat16, enabled=cuda):
-                        loss = nn.functional.cross_entropy(run(x), y)
-                    loss.backward()
-                    optimizer.step()
-                    optimizer.zero_grad()
-                    if cuda:
-                        torch.cuda.synchronize()
-
-                sides[label] = lambda step=step: seconds(step)
+                sides[label] = lambda step=(run, optimizer, x, y): seconds(lambda: train(*step))
             values = alternate(sides, args.rounds, warmup=3 if cuda or compiled else 1)
             suffix = ', channels last' if layout is torch.channels_last else ''
             suffix += ', compiled' if compiled else ''

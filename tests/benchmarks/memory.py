@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 import torch
-from dsk_step import NAMES, make
+from dsk_step import NAMES, make, train
 from side_by_side import Report, circumstances, make_parser
 from torch import nn
 
@@ -28,11 +28,7 @@ def peak(label: str, batch: int, size: int) -> float:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     x, y = torch.randn(batch, 3, size, size, device=device), torch.randint(1000, (batch,), device=device)
     for _ in range(2):
-        with torch.autocast(device.type, torch.bfloat16, enabled=cuda):
-            loss = nn.functional.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        train(model, optimizer, x, y)
     if cuda:
         return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before

@@ -18,8 +18,6 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).parent.parent.parent
-
 
 def make_parser(doc: str, rounds: int) -> argparse.ArgumentParser:
     """A parser with the flags that all benchmarks have."""
