@@ -20,16 +20,69 @@ from .common import Reduction, as_float32, check_choice, check_target, reduce
 Mode = Literal['path', 'soft']
 
 
-class TreeLayout(nn.Module):
-    """Index tensors of a tree with C leaves and N nodes, which make sums over its nodes and paths running sums.
+class _NodeSums(torch.autograd.Function):
+    """Sums over the leaves of each node. A leaf counts in the nodes on its path, so the gradient is `_PathSums`."""
 
-    Scores lie with the classes or nodes along the first dimension, so that those of a node are one row of memory.
+    @staticmethod
+    def forward(
+        values: torch.Tensor,
+        leaves: torch.Tensor,
+        position: torch.Tensor,
+        first: torch.Tensor,
+        last: torch.Tensor,
+    ) -> torch.Tensor:
+        total = values.index_select(0, leaves).cumsum(dim=0)
+        total = nn.functional.pad(total, (0, 0, 1, 0))
+        return total.index_select(0, last).sub_(total.index_select(0, first))
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.save_for_backward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx, grad):
+        return _PathSums.apply(grad, *ctx.saved_tensors), None, None, None, None
+
+
+class _PathSums(torch.autograd.Function):
+    """Sums over the path of each leaf; the gradient is `_NodeSums`."""
+
+    @staticmethod
+    def forward(
+        values: torch.Tensor,
+        leaves: torch.Tensor,
+        position: torch.Tensor,
+        first: torch.Tensor,
+        last: torch.Tensor,
+    ) -> torch.Tensor:
+        change = values.new_zeros(len(leaves) + 1, values.shape[1])
+        change.index_add_(0, first, values).index_add_(0, last, values, alpha=-1)
+        return change.cumsum(dim=0).index_select(0, position)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.save_for_backward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx, grad):
+        return _NodeSums.apply(grad, *ctx.saved_tensors), None, None, None, None
+
+
+class TreeLayout(nn.Module):
+    """Index tensors of a tree with C leaves and N nodes below the root: sums over nodes and paths as running sums.
+
+    The nodes stand family by family, families of one size next to each other, so that a softmax among siblings is one
+    over an axis. Scores lie with the classes or nodes along the first dimension: those of a node are one row of memory.
+
+    Attributes:
+        families: For each size of a family, smallest first, how many there are and the size.
     """
 
     def __init__(self, hierarchy: ClassHierarchy) -> None:
         super().__init__()
         classes, root = hierarchy.num_classes, hierarchy.root
         leaves, first, last = [], [0] * hierarchy.num_nodes, [0] * hierarchy.num_nodes
+        families: dict[int, list[int]] = {}
         stack = [(root, True)]
         while stack:
             node, entering = stack.pop()
@@ -37,49 +90,44 @@ class TreeLayout(nn.Module):
                 last[node] = len(leaves)
                 continue
             first[node] = len(leaves)
-            if node < classes:
+            children = hierarchy.children(node)
+            if children:
+                families.setdefault(len(children), []).extend(children)
+            else:
                 leaves.append(node)
             stack.append((node, False))
-            stack.extend((child, True) for child in reversed(hierarchy.children(node)))
-        parent = list(hierarchy.parents)
-        parent[root] = root  # it stands alone: its log-softmax, and its share of a path, is 0
-        below_root = [node != root for node in range(hierarchy.num_nodes)]
+            stack.extend((child, True) for child in reversed(children))
+        self.families = [(len(members) // size, size) for size, members in sorted(families.items())]
+        nodes = [node for _, members in sorted(families.items()) for node in members]
         for name, values in (
             ('leaves', leaves),
             ('position', first[:classes]),
-            ('first', first),
-            ('last', last),
-            ('parent', parent),
-            ('below_root', below_root),
+            ('first', [first[node] for node in nodes]),
+            ('last', [last[node] for node in nodes]),
         ):
-            self.register_buffer(name, torch.tensor(values), persistent=False)
+            self.register_buffer(name, torch.tensor(values, dtype=torch.long), persistent=False)
 
     def node_scores(self, leaf_scores: torch.Tensor) -> torch.Tensor:
         """Means (N, B) of the scores (C, B) of each node's leaves."""
-        total = leaf_scores.index_select(0, self.leaves).cumsum(dim=0)
-        total = nn.functional.pad(total, (0, 0, 1, 0))
-        size = (self.last - self.first).unsqueeze(1)
-        return (total.index_select(0, self.last) - total.index_select(0, self.first)) / size
+        return _NodeSums.apply(leaf_scores, *self._index) / (self.last - self.first).unsqueeze(1)
 
     def path_sums(self, node_values: torch.Tensor) -> torch.Tensor:
         """Sums (C, B) of values (N, B) along the path from each leaf up to, not including, the root."""
-        values = node_values * self._below_root(node_values)
-        change = values.new_zeros(len(self.leaves) + 1, values.shape[1])
-        change = change.index_add(0, self.first, values).index_add(0, self.last, values, alpha=-1)
-        return change.cumsum(dim=0).index_select(0, self.position)
+        return _PathSums.apply(node_values, *self._index)
+
+    @property
+    def _index(self) -> tuple[torch.Tensor, ...]:
+        return self.leaves, self.position, self.first, self.last
 
     def sibling_log_softmax(self, scores: torch.Tensor) -> torch.Tensor:
-        """Log-softmax (N, B) of scores (N, B) among the children of each node; 0 for the root."""
-        index = self.parent.unsqueeze(1).expand_as(scores)
-        peak = torch.full_like(scores, -torch.inf).scatter_reduce(0, index, scores.detach(), 'amax')
-        # the root is its own child in `parent`: its share of its children's sum is taken out
-        shares = (scores - peak.index_select(0, self.parent)).exp() * self._below_root(scores)
-        total = torch.zeros_like(scores).index_add(0, self.parent, shares)
-        log_total = total.clamp_min(torch.finfo(scores.dtype).tiny).log() + peak
-        return (scores - log_total.index_select(0, self.parent)) * self._below_root(scores)
-
-    def _below_root(self, like: torch.Tensor) -> torch.Tensor:
-        return self.below_root.to(like.dtype).unsqueeze(1)
+        """Log-softmax (N, B) of scores (N, B) among the children of each node."""
+        groups = scores.split([count * size for count, size in self.families])
+        return torch.cat(
+            [
+                group.view(count, size, -1).log_softmax(dim=1).flatten(0, 1)
+                for group, (count, size) in zip(groups, self.families, strict=True)
+            ]
+        )
 
 
 def tree_supervision_loss(
@@ -100,7 +148,7 @@ def tree_supervision_loss(
         wide = z if z.device.type == 'mps' else z.double()  # mps has no float64
         scores = layout.node_scores(wide.t().contiguous())
         if mode == 'path':
-            log_p = layout.path_sums(scores).t().log_softmax(dim=1)
+            log_p = layout.path_sums(scores).log_softmax(dim=0).t()
         else:
             log_p = layout.path_sums(layout.sibling_log_softmax(scores)).t()
         if target.ndim == 2:
