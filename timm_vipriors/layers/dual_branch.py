@@ -16,12 +16,19 @@ from torch import nn
 from .fused_unit import fold_shortcut
 
 
+def _take(x: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    """`x[order]`, copied sample by sample whichever way its channels lie."""
+    if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
+        return x.permute(0, 2, 3, 1).index_select(0, order).permute(0, 3, 1, 2)
+    return x.index_select(0, order)
+
+
 class _Reorder(torch.autograd.Function):
     """`x[order]` for a permutation: its gradient is another reordering, where indexing would accumulate."""
 
     @staticmethod
     def forward(x: torch.Tensor, order: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
-        return x[order]
+        return _take(x, order)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
@@ -35,7 +42,7 @@ class _Reorder(torch.autograd.Function):
 
 def _reorder(x: torch.Tensor, order: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
     if torch.jit.is_scripting():  # TorchScript knows no autograd functions
-        return x[order]
+        return _take(x, order)
     return _Reorder.apply(x, order, inverse)
 
 

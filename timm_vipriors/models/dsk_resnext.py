@@ -21,6 +21,7 @@ from timm.models.resnet import ResNet
 from torch import nn
 
 from ..layers import DualBranch, ResidualUnit, blur_shortcut
+from ..layers.mask_relu import MaskReLU
 from ..layers.residual_unit import check_attention_batch
 
 __all__ = ['DualBottleneck', 'SKBottleneck']  # register_model adds the entry points
@@ -72,7 +73,8 @@ class DualBottleneck(nn.Module):
         super().__init__()
         unit1, unit2 = (ResidualUnit(inplanes, planes, stride, **kwargs) for _ in range(2))
         self.dual = DualBranch(unit1, unit2, shortcut=_shortcut(downsample, kwargs), drop_path=drop_path)
-        self.act = kwargs.get('act_layer', nn.ReLU)(inplace=True)
+        act_layer = kwargs.get('act_layer', nn.ReLU)
+        self.act = (MaskReLU if act_layer is nn.ReLU else act_layer)(inplace=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.act(self.dual(x))
