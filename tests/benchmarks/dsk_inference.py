@@ -25,7 +25,7 @@ def make(name: str, device: torch.device) -> nn.Module:
 
 
 def main() -> None:
-    parser = make_parser(__doc__, rounds=7)
+    parser = make_parser(__doc__, rounds=5)
     parser.add_argument('--model', default='dsk_resnext50_32x4d')
     parser.add_argument('--compiled-model', help='dsk_resnext26_32x4d on the CPU, the same model on a GPU')
     parser.add_argument('--batches', type=int, nargs='+', default=[1, 64])
