@@ -746,7 +746,7 @@ def test_show_without_matplotlib(tmp_path, tree, capsys, no_matplotlib):
 
 
 @pytest.mark.parametrize(
-    ('action', 'words'), [((), 'examples: induce show'), (('induce',), 'default: False --use-ema')]
+    ('action', 'words'), [((), 'examples: induce show'), (('induce',), 'examples: --use-ema numbered')]
 )
 def test_help(action, words, capsys):
     with pytest.raises(SystemExit) as e:

@@ -189,7 +189,7 @@ def test_commands_exist():
                 args, others = make_parser().parse_known_args(words[1:])
                 assert not others or hasattr(args, 'other_flags')
             seen += 1
-    assert seen == 26
+    assert seen == 27
 
 
 def test_data_section(digits, tmp_path, monkeypatch, capsys):

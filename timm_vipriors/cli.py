@@ -1,42 +1,59 @@
 """The command `timm-vipriors`."""
+# PYTHON_ARGCOMPLETE_OK: argcomplete looks for these words here
 
 import argparse
+import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
 
 from . import __version__
-from .commands import ablation, demo_data, ensemble, hierarchy, predict, recipe, report, subset
+from .commands import ablation, demo_data, doctor, ensemble, hierarchy, predict, recipe, report, run, subset
 from .errors import UserError
+from .help_formatter import HelpFormatter, make_epilog
 
 SCRIPTS = {
     'train': "train a model: timm's train.py, or the bundled one, with --criterion",
     'validate': "measure a model: timm's validate.py, or the bundled one",
 }
 
-_EPILOG = """examples:
-  timm-vipriors demo-data digits
-  timm-vipriors train digits --model test_dsk_resnext --img-size 32 --batch-size 50 --criterion focal-cosine
-  timm-vipriors validate digits --model test_dsk_resnext --img-size 32 --checkpoint output/train/RUN/last.pth.tar
-  timm-vipriors hierarchy induce output/train/RUN/model_best.pth.tar -o tree.json --classes digits
-  timm-vipriors subset imagenet/train imagenet50 --per-class 50
-  timm-vipriors predict digits --checkpoint output/train/RUN/last.pth.tar --tta hflip -o scores.npz
-  timm-vipriors recipe list
-  timm-vipriors recipe run dsk_resnext50_32x4d DATA
-  timm-vipriors train --help
+_EXAMPLES = [
+    'timm-vipriors demo-data digits',
+    'timm-vipriors train digits --model test_dsk_resnext --img-size 32 \\\n'
+    '    --batch-size 50 --criterion focal-cosine',
+    'timm-vipriors validate digits --model test_dsk_resnext --img-size 32 \\\n'
+    '    --checkpoint output/train/RUN/last.pth.tar',
+    'timm-vipriors hierarchy induce output/train/RUN/model_best.pth.tar \\\n    -o tree.json --classes digits',
+    'timm-vipriors subset imagenet/train imagenet50 --per-class 50',
+    'timm-vipriors predict digits --checkpoint output/train/RUN/last.pth.tar \\\n    --tta hflip -o scores.npz',
+    'timm-vipriors recipe list',
+    'timm-vipriors recipe run dsk_resnext50_32x4d DATA',
+    'timm-vipriors doctor',
+    'timm-vipriors train --help',
+]
+_NOTES = """Completion in bash and zsh (pip install 'timm-vipriors[completion]'):
+  eval "$(register-python-argcomplete timm-vipriors)"
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line, that of the process if None, and return its exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')  # names of files need not be text
     try:
+        if '_ARGCOMPLETE' in os.environ:  # a shell asks how its command line may go on
+            from .completion import complete
+
+            return complete(make_parser, SCRIPTS)
         if argv and argv[0] in SCRIPTS:  # its flags and help are the script's own
             from .scripts.runner import run
 
             return run(argv[0], argv[1:])
         parser = make_parser()
+        if empty := [word for word in argv if word.startswith('-') and word.endswith('=--')]:
+            parser.error(f'argument {empty[0][:-3]}: expected one argument')  # argparse before 3.13 gives an empty list
         args, others = parser.parse_known_args(argv)
         if hasattr(args, 'other_flags'):  # of a command that passes them on
             args.other_flags = others
@@ -46,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except UserError as e:
-        print(f'timm-vipriors {argv[0]}: error: {e}', file=sys.stderr)
+        # names of files may hold escapes, which a terminal would obey
+        sentence = ''.join(c if c.isprintable() or c == '\n' else repr(c)[1:-1] for c in str(e))
+        print(f'timm-vipriors {argv[0]}: error: {sentence}', file=sys.stderr)
         return 2
     except BrokenPipeError:  # who read the output has seen enough, such as `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush when Python ends
@@ -58,13 +77,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='timm-vipriors',
         description='Train timm models from scratch on small image data sets.',
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=make_epilog(_EXAMPLES, _NOTES),
+        formatter_class=HelpFormatter,
     )
     parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
     commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
     for name, text in SCRIPTS.items():
         commands.add_parser(name, help=text)
-    for command in (demo_data, subset, hierarchy, predict, ensemble, report, recipe, ablation):
+    for command in (demo_data, subset, hierarchy, predict, ensemble, report, recipe, ablation, run, doctor):
         command.add(commands)
     return parser

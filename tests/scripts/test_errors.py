@@ -168,8 +168,7 @@ def test_a_run_is_not_written_over(fails, few_digits, tmp_path, scripts):
     (folder / 'summary.csv').write_text('kept')
     line = fails('train', few_digits, *FLAGS, '--experiment', 'mine', allowed=[folder / 'summary.csv'])
     assert line.endswith(
-        'output/train/mine holds a run already: go on with it (--resume output/train/mine/last.pth.tar), '
-        'or name another --experiment'
+        'output/train/mine holds a run already: go on with it (--resume auto), or name another --experiment'
     )
     assert (folder / 'summary.csv').read_text() == 'kept'
     assert [p.name for p in folder.iterdir()] == ['summary.csv']

@@ -16,6 +16,8 @@ import yaml
 from timm_vipriors.cli import main
 from timm_vipriors.hierarchy import ClassHierarchy
 
+from ..states import equal
+
 FLAGS = ['--model', 'test_dsk_resnext', '--img-size', '32', '-b', '20', '--workers', '1', '--warmup-epochs', '0']
 
 
@@ -133,13 +135,6 @@ def tree(tmp_path):
     path = tmp_path / 'tree.json'
     ClassHierarchy.induce(torch.randn(10, 6, generator=torch.Generator().manual_seed(0))).save(path)
     return path
-
-
-def equal(a, b):
-    """Whether two nested states are the same to the bit."""
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
-    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
 def test_composite_with_a_given_tree(command, few_digits, scripts, tree, tmp_path):

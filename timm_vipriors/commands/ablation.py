@@ -9,42 +9,48 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from .common import add_parser, complete_recipe
 
 if TYPE_CHECKING:
     from ..recipes.comparison import Row
     from ..recipes.plan import Training
 
-_EPILOG = """examples:
-  timm-vipriors ablation DATA --rows resnext50_32x4d dsk_resnext50_32x4d --seeds 5 -o comparison --epochs 100
-  timm-vipriors ablation DATA --rows effnet_b3_fcl 'effnet_b3_fcl --lsb-swap 2' -o lsb_swap
-  timm-vipriors ablation DATA --rows resnext50_32x4d ./mine.sh --seeds 3 --jobs 2 -o mine --batch-size 32
+_EXAMPLES = [
+    'timm-vipriors ablation DATA --rows resnext50_32x4d dsk_resnext50_32x4d \\\n'
+    '    --seeds 5 -o comparison --epochs 100',
+    "timm-vipriors ablation DATA -o lsb_swap \\\n    --rows effnet_b3_fcl 'effnet_b3_fcl --lsb-swap 2'",
+    'timm-vipriors ablation DATA --rows resnext50_32x4d ./mine.sh --seeds 3 \\\n    --jobs 2 -o mine --batch-size 32',
+]
 
-All flags that are not listed above go to every training (timm-vipriors train --help); those in a row are its own and
-win. -o DIR gets table.md, table.csv, table.png and curves.png, and a folder for each training, which
+_NOTES = """All flags that are not listed above go to every training (timm-vipriors train --help); those in a row are
+its own and win. -o DIR gets table.md, table.csv, table.png and curves.png, and a folder for each training, which
 `timm-vipriors report` reads too. After a stop the same command goes on; with more --seeds or --rows it trains what is
-missing.
-"""
+missing."""
+
+_MOST_SEEDS = 10_000
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser(
+    parser = add_parser(
+        commands,
         'ablation',
         help='run several recipes over several seeds, and compare them in a table',
-        description='Run recipes over several seeds on your data, and compare them: mean accuracy after the last\n'
+        description='Run recipes over several seeds on your data, and compare them: mean accuracy after the last '
         'epoch with its 95 % interval, the difference from the row above, and time.',
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=_EXAMPLES,
+        notes=_NOTES,
         allow_abbrev=False,  # --seed is not --seeds
     )
     parser.add_argument('data', metavar='DATA', help='image folder')
-    parser.add_argument(
+    rows = parser.add_argument(
         '--rows',
         nargs='+',
         required=True,
         metavar='RECIPE',
         help='the rows: names of recipes, or paths of your own, each with flags after it if in quotes',
     )
-    parser.add_argument('--seeds', type=int, default=3, metavar='N', help='seeds of every row, 1 to N (default: 3)')
+    rows.completer = complete_recipe
+    parser.add_argument('--seeds', type=int, default=3, metavar='N', help='seeds of every row, 1 to N')
     parser.add_argument(
         '--jobs', type=int, metavar='N', help='trainings at a time (default: as many as CUDA devices, or one)'
     )
@@ -56,12 +62,17 @@ def run(args: argparse.Namespace) -> int:
     from ..recipes.plan import plan_trainings
     from ..recipes.running import default_jobs, run_trainings
 
+    if args.seeds > _MOST_SEEDS:
+        raise UserError(f'--seeds is how many there are, {_MOST_SEEDS:,} at most, got {args.seeds}')
     if args.seeds < 1 or (args.jobs is not None and args.jobs < 1):
         raise UserError(f'expected --seeds and --jobs from 1, got {args.seeds} and {args.jobs}')
     if not os.path.isdir(args.data):
         raise UserError(f'the data folder {args.data} does not exist')
     seeds = range(1, args.seeds + 1)
-    trainings = plan_trainings(args.data, args.rows, seeds, args.output, args.other_flags)
+    try:
+        trainings = plan_trainings(args.data, args.rows, seeds, args.output, args.other_flags)
+    except OSError as e:
+        raise UserError(f'the ablation cannot be begun: {e}') from e
     jobs = min(args.jobs or default_jobs(), len(trainings))
     missing = sum(not training.finished() for training in trainings)
     print(

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from .common import check_free
+from .common import add_parser, check_free
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,48 +19,57 @@ if TYPE_CHECKING:
     from ..inference.ensemble import EnsembleRun
     from ..inference.join import Joined
 
-_EPILOG = """examples:
-  timm-vipriors ensemble average b7.npz:3 resnest.npz:3 b3.npz -o ensemble.csv
-  timm-vipriors ensemble vote --base b7.npz --threshold 0.7 b3.npz b4.npz b5.npz --submission submission.csv
-  timm-vipriors ensemble search val/*.npz --max-members 10
+_AVERAGE = [
+    'timm-vipriors ensemble average b7.npz:3 resnest.npz:3 b3.npz -o ensemble.csv',
+    'timm-vipriors ensemble average b7.npz b5.npz --scores-out ensemble.npz --force',
+]
+_VOTE = [
+    'timm-vipriors ensemble vote --base b7.npz --threshold 0.7 b3.npz b5.npz \\\n    --submission submission.csv',
+]
+_SEARCH = [
+    'timm-vipriors ensemble search b7.npz b5.npz b3.npz --max-members 10',
+    'timm-vipriors ensemble search val/*.npz --metric top5',
+]
 
-A FILE is a score file (.npz) of timm-vipriors predict, or results of timm's inference.py (.csv, .parquet) with
---topk 0 --results-separate-col --fullname. Files are joined by the names of the images.
-"""
+_NOTES = """A FILE is a score file (.npz) of timm-vipriors predict, or results of timm's inference.py (.csv, .parquet)
+with --topk 0 --results-separate-col --fullname. Files are joined by the names of the images."""
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    ensemble = commands.add_parser(
+    ensemble = add_parser(
+        commands,
         'ensemble',
         help='combine the scores of several models',
         description='Combine score files of several models on the same images.',
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=[*_AVERAGE, *_VOTE, *_SEARCH],
+        notes=_NOTES,
     )
     actions = ensemble.add_subparsers(dest='action', metavar='ACTION', required=True)
-    average = actions.add_parser(
+    average = add_parser(
+        actions,
         'average',
         help='average the scores, with weights',
         description='The weighted average of the scores. VIPF gives 3 to the better models and 1 to the others.',
+        examples=_AVERAGE,
+        notes=_NOTES,
     )
     average.add_argument(
         'files', nargs='+', metavar='FILE[:WEIGHT]', help='scores of a model; its weight is 1 if not given'
     )
     average.set_defaults(run=run_average)
-    vote = actions.add_parser(
+    vote = add_parser(
+        actions,
         'vote',
         help='let all models vote where the base is not sure',
         description="Where the base's top score is below the threshold, the class most models have as their best; "
         'the base votes too. Ties go to the class with the highest sum of scores.',
+        examples=_VOTE,
+        notes=_NOTES,
     )
     vote.add_argument('files', nargs='+', metavar='FILE', help='scores of the models that vote')
     vote.add_argument('--base', required=True, metavar='FILE', help='scores of the model that is right most often')
     vote.add_argument(
-        '--threshold',
-        type=float,
-        default=0.7,
-        metavar='P',
-        help='the top score that lets the base stand (default: 0.7)',
+        '--threshold', type=float, default=0.7, metavar='P', help='the top score that lets the base stand'
     )
     vote.set_defaults(run=run_vote)
     scores_help = {
@@ -75,17 +84,20 @@ def add(commands: argparse._SubParsersAction) -> None:
             '--submission', metavar='FILE', help="CSV to write in the challenge's form: Image IDs,Predictions"
         )
         action.add_argument('--force', action='store_true', help='write over existing files')
-    search = actions.add_parser(
+    search = add_parser(
+        actions,
         'search',
         help='find the models to average, and their weights',
         description='Greedy forward selection with replacement (Caruana et al. 2004) on labelled images: add the model '
         'that helps most until none helps. All scores are loaded into memory (4 bytes each).',
+        examples=_SEARCH,
+        notes=_NOTES,
     )
     search.add_argument('files', nargs='+', metavar='FILE', help='scores of a model')
-    search.add_argument('--metric', choices=['top1', 'top5'], default='top1', help='what to raise (default: top1)')
-    search.add_argument('--folds', type=int, default=5, metavar='N', help='of the cross-validation (default: 5)')
-    search.add_argument('--max-members', type=int, default=10, metavar='N', help='models to add at most (default: 10)')
-    search.add_argument('--seed', type=int, default=0, metavar='S', help='seed of the folds (default: 0)')
+    search.add_argument('--metric', choices=['top1', 'top5'], default='top1', help='what to raise')
+    search.add_argument('--folds', type=int, default=5, metavar='N', help='folds of the cross-validation')
+    search.add_argument('--max-members', type=int, default=10, metavar='N', help='models to add at most')
+    search.add_argument('--seed', type=int, default=0, metavar='S', help='seed of the folds')
     search.set_defaults(run=run_search)
 
 
@@ -183,7 +195,7 @@ def _join(paths: Sequence[str]) -> 'Joined':
 
 def _check_outputs(args: argparse.Namespace, paths: Sequence[str]) -> None:
     """Raise before the work if a file cannot be written, or must not be."""
-    outputs = [path for path in (args.output, args.scores_out, args.submission) if path]
+    outputs = [path for path in (args.output, args.scores_out, args.submission) if path is not None]
     inputs = set(map(os.path.realpath, paths))
     for path in outputs:
         if os.path.realpath(path) in inputs:
@@ -192,8 +204,6 @@ def _check_outputs(args: argparse.Namespace, paths: Sequence[str]) -> None:
         folder = os.path.dirname(path) or '.'
         if not os.path.isdir(folder):
             raise UserError(f'{path} cannot be written: there is no folder {folder}')
-        if os.path.isdir(path):
-            raise UserError(f'{path} is a folder: name a file to write')
     if len(set(map(os.path.realpath, outputs))) < len(outputs):
         raise UserError('the files to write must have different names')
     if args.scores_out and not args.scores_out.endswith('.npz'):

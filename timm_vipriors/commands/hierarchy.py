@@ -3,51 +3,50 @@
 import argparse
 
 from ..errors import UserError
-from .common import check_free, read_class_names
+from .common import add_parser, check_free, read_class_names
 
-_EPILOG = """examples:
-  timm-vipriors hierarchy induce model_best.pth.tar -o tree.json
-  timm-vipriors hierarchy induce model_best.pth.tar -o tree.json --classes digits --use-ema
-  timm-vipriors hierarchy show tree.json --png tree.png
-"""
+_INDUCE = [
+    'timm-vipriors hierarchy induce model_best.pth.tar -o tree.json',
+    'timm-vipriors hierarchy induce model_best.pth.tar -o tree.json \\\n    --classes digits --use-ema',
+]
+_SHOW = ['timm-vipriors hierarchy show tree.json --png tree.png']
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    hierarchy = commands.add_parser(
+    hierarchy = add_parser(
+        commands,
         'hierarchy',
         help='make and show a tree over the classes',
         description="Make a tree over the classes from a classifier's weights (NBDT), and show it.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=[*_INDUCE, *_SHOW],
     )
     actions = hierarchy.add_subparsers(dest='action', metavar='ACTION', required=True)
-    induce = actions.add_parser(
+    induce = add_parser(
+        actions,
         'induce',
         help='make a tree from a checkpoint',
         description="Cluster the rows of a checkpoint's classifier (Ward, on the normalised rows) and write the tree.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        examples=_INDUCE,
     )
     induce.add_argument(
         'checkpoint', metavar='CHECKPOINT', help="of timm's train script, a state dict, or .safetensors"
     )
-    # SUPPRESS: there is no default worth printing
-    induce.add_argument(
-        '-o', '--output', required=True, default=argparse.SUPPRESS, metavar='FILE', help='JSON to write'
-    )
+    induce.add_argument('-o', '--output', required=True, metavar='FILE', help='JSON to write')
     induce.add_argument(
         '--classes',
         metavar='FILE',
-        help='the class names: a text file with one a line, or a data folder with a folder for each; '
-        'None numbers the classes',
+        help='the class names: a text file with one a line, or a data folder with a folder for each '
+        '(default: the classes are numbered)',
     )
     induce.add_argument('--use-ema', action='store_true', help='take the averaged weights')
     induce.add_argument('--force', action='store_true', help='write over an existing FILE')
     induce.set_defaults(run=run_induce)
-    show = actions.add_parser(
+    show = add_parser(
+        actions,
         'show',
         help='print a tree, and draw it',
         description='Print a tree as text, and draw it as a picture.',
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        examples=_SHOW,
     )
     show.add_argument('tree', metavar='TREE', help='JSON file of a tree')
     show.add_argument('--png', metavar='FILE', help='picture to write too; needs matplotlib')
@@ -72,11 +71,11 @@ def run_induce(args: argparse.Namespace) -> int:
 def run_show(args: argparse.Namespace) -> int:
     from ..hierarchy import ClassHierarchy
 
-    if args.png:
+    if args.png is not None:
         check_free(args.png, args.force)
     try:
         tree = ClassHierarchy.load(args.tree)
-        if args.png:
+        if args.png is not None:
             tree.draw(args.png)
     except (ValueError, OSError, ImportError) as e:
         raise UserError(str(e)) from e

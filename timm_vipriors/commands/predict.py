@@ -1,30 +1,41 @@
 """`timm-vipriors predict`"""
 
 import argparse
+import math
 import os
 from typing import Any
 
 from ..errors import UserError
-from .common import check_free, read_class_names
+from .common import add_parser, check_free, complete_model, read_class_names
 
 _DESCRIPTION = """Write the class probabilities of every image in a folder to a score file (.npz). The folder may have a
-folder for each class, or images alone. What the training was told of the model and its images (size, mean, classes …)
-is read from the checkpoint; a flag wins over it."""
+folder for each class, or images alone."""
 
-_EPILOG = """examples:
-  timm-vipriors predict DATA --checkpoint output/train/RUN/last.pth.tar -o scores.npz
-  timm-vipriors predict DATA --checkpoint last.pth.tar --ema --tta ten-crop --amp -o scores.npz
-  timm-vipriors predict TEST_IMAGES --checkpoint last.pth.tar --classes DATA/train --tta randaug:3 -o test.npz
-  python -c "import numpy; print(numpy.load('scores.npz')['scores'].shape)"
+_EXAMPLES = [
+    'timm-vipriors predict DATA --checkpoint output/train/RUN/last.pth.tar \\\n    -o scores.npz',
+    'timm-vipriors predict DATA --checkpoint last.pth.tar --ema --tta ten-crop \\\n    --amp -o scores.npz',
+    'timm-vipriors predict TEST_IMAGES --checkpoint last.pth.tar \\\n'
+    '    --classes DATA/train --tta randaug:3 -o test.npz',
+]
 
-Checkpoints of one run are averaged by timm's avg_checkpoints.py; several score files by `timm-vipriors ensemble`.
-"""
+_NOTES = """What the training was told of the model and its images (name, size, mean, classes …) is read from the
+checkpoint; a flag wins over it. The device is the best there is: cuda, mps or cpu. A score file is read by numpy.load.
+
+Checkpoints of one run are averaged by timm's avg_checkpoints.py; several score files by `timm-vipriors ensemble`."""
 
 # what a training script was told, and an evaluation must do alike
 _FROM_TRAINING = (
     *('num_classes', 'in_chans', 'img_size', 'input_size', 'gp', 'model_kwargs'),
     *('mean', 'std', 'interpolation', 'crop_pct', 'crop_mode'),
 )
+# of which type these may be: a checkpoint may be anyone's
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(('num_classes', 'in_chans', 'img_size'), int),
+    **dict.fromkeys(('input_size', 'mean', 'std'), (list, tuple)),
+    **dict.fromkeys(('gp', 'interpolation', 'crop_mode'), str),
+    'model_kwargs': dict,
+    'crop_pct': (int, float),
+}
 # its transform, by the names of timm's create_transform
 _TRAINING_TRANSFORM = {
     'aa': 'auto_augment',
@@ -40,12 +51,13 @@ _TRAINING_TRANSFORM = {
 def add(commands: argparse._SubParsersAction) -> None:
     from ..scripts.options import add_model_options, flag
 
-    parser = commands.add_parser(
+    parser = add_parser(
+        commands,
         'predict',
         help='write the class probabilities of images, with test-time augmentation',
         description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=_EXAMPLES,
+        notes=_NOTES,
     )
     parser.add_argument('data', metavar='DATA', help='folder of images')
     flag(parser, '-o', '--output', required=True, metavar='FILE', help='score file to write')
@@ -76,12 +88,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_model_options(parser)
     flag(parser, '--reparam', action='store_true', help='fuse what can be fused first')
     parser.set_defaults(run=run, model=None, device=None)
+    next(action for action in parser._actions if action.dest == 'model').completer = complete_model
 
 
 def run(args: argparse.Namespace) -> int:
     from ..data.strict import CorruptImageError
     from ..inference.tta import parse_tta
-    from ..scripts.preflight import check_model, explain_checkpoint
+    from ..scripts.preflight import check_model, check_weights, explain_checkpoint
     from ..scripts.runner import default_device
 
     check_free(args.output, args.force)
@@ -95,10 +108,13 @@ def run(args: argparse.Namespace) -> int:
     if args.batch_size < 1 or args.workers < 0:
         raise UserError(f'expected a --batch-size from 1 and --workers from 0: {args.batch_size}, {args.workers}')
     args.device = args.device or default_device()
+    check_device(args.device)
     try:
         parse_tta(args.tta)
         trained = read_training(args)
         check_model(args.model)
+        check_weights(args)
+        check_numbers(args)
         scores = predict_scores(args, trained)
         scores.save(args.output)
     except CorruptImageError as e:
@@ -107,7 +123,8 @@ def run(args: argparse.Namespace) -> int:
         sentence = explain_checkpoint(args, e)
         if sentence is None and isinstance(e, RuntimeError):
             raise
-        raise UserError(sentence or str(e)) from e
+        # from a worker process there is a traceback before the sentence
+        raise UserError(sentence or (str(e).strip().splitlines() or [type(e).__name__])[-1]) from e
     print(summary(args, scores))
     return 0
 
@@ -126,20 +143,73 @@ def read_training(args: argparse.Namespace) -> dict[str, Any]:
         raise UserError(f'{args.checkpoint} has no averaged weights: leave --ema out, or train with --model-ema')
     trained = dict(vars(checkpoint['args'])) if isinstance(checkpoint.get('args'), argparse.Namespace) else {}
     if args.model is None:
-        args.model = checkpoint.get('arch') or trained.get('model')
+        args.model = next((m for m in (checkpoint.get('arch'), trained.get('model')) if isinstance(m, str) and m), None)
         if args.model is None:
             raise UserError(f'{args.checkpoint} does not say which model it is of: name it with --model')
     for key in _FROM_TRAINING:
         if getattr(args, key) in (None, '', {}) and trained.get(key) is not None:
+            if not isinstance(trained[key], _TYPES[key]):
+                raise UserError(
+                    f'{args.checkpoint} says {key} = {trained[key]!r:.80} of its training, which cannot be: give '
+                    f'--{key.replace("_", "-")}'
+                )
             setattr(args, key, trained[key])
     if args.num_classes is None:
         args.num_classes = count_classes(checkpoint)
     return trained
 
 
+def check_device(name: str) -> None:
+    """Raise unless something can be computed on a device."""
+    import torch
+
+    try:
+        torch.zeros(1, device=name).cpu()
+    except Exception as e:  # each kind of device has its own
+        raise UserError(f'--device {name} cannot be used: {str(e).strip().splitlines()[0]}') from e
+
+
+def check_numbers(args: argparse.Namespace) -> None:
+    """Raise if a number, of a flag or of the checkpoint, is out of its range."""
+    channels = args.in_chans or (args.input_size[0] if args.input_size else 3)
+    sizes = [*(args.input_size or []), args.img_size, args.in_chans, args.num_classes]
+    if not all(isinstance(size, int) and size >= 1 for size in sizes if size is not None):
+        raise UserError(f'expected sizes and numbers of channels and classes from 1, got {sizes}')
+    if args.input_size and (len(args.input_size) != 3 or channels != args.input_size[0]):
+        raise UserError(f'--input-size {args.input_size} does not fit to {channels} channels, height and width')
+    if args.crop_pct is not None and not 0 < args.crop_pct < math.inf:
+        raise UserError(f'--crop-pct must be above 0, got {args.crop_pct}')
+    for name in ('mean', 'std'):
+        values = getattr(args, name)
+        if values is None:
+            continue
+        if len(values) not in (1, channels) or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
+            raise UserError(f'--{name}: expected a finite number, or one for each of {channels} channels, got {values}')
+        if name == 'std' and min(values) <= 0:
+            raise UserError(f'--std must be above 0, got {values}')
+    if not -(2**63) <= args.seed < 2**63:
+        raise UserError(f'--seed must have at most 63 bits, got {args.seed}')
+
+
+def make_model(args: argparse.Namespace) -> Any:
+    """The model, without its weights unless they are timm's."""
+    import timm
+
+    try:
+        return timm.create_model(
+            args.model,
+            pretrained=args.pretrained,
+            num_classes=args.num_classes,
+            in_chans=args.in_chans or (args.input_size[0] if args.input_size else 3),
+            global_pool=args.gp,
+            **args.model_kwargs,
+        )
+    except Exception as e:  # --model-kwargs goes into the model as it is
+        raise UserError(f'the model {args.model} cannot be made with these flags: {e or type(e).__name__}') from e
+
+
 def predict_scores(args: argparse.Namespace, trained: dict[str, Any]) -> Any:
     """Make the model and predict."""
-    import timm
     import torch
     from timm.data import resolve_data_config
     from timm.models import load_checkpoint
@@ -149,24 +219,24 @@ def predict_scores(args: argparse.Namespace, trained: dict[str, Any]) -> Any:
 
     names = find_class_names(args)
     torch.manual_seed(args.seed)
-    model = timm.create_model(
-        args.model,
-        pretrained=args.pretrained,
-        num_classes=args.num_classes,
-        in_chans=args.in_chans or (args.input_size[0] if args.input_size else 3),
-        global_pool=args.gp,
-        **args.model_kwargs,
-    )
+    model = make_model(args)
     if args.checkpoint:
-        load_checkpoint(model, args.checkpoint, use_ema=args.ema, weights_only=True)
+        try:
+            load_checkpoint(model, args.checkpoint, use_ema=args.ema, weights_only=True)
+        except (AttributeError, TypeError, KeyError) as e:  # where weights should be is something else
+            raise UserError(f'{args.checkpoint} has no weights that a model can load: {e}') from e
     model = model.to(args.device)
     if args.channels_last:
         model = model.to(memory_format=torch.channels_last)
     data_config = resolve_data_config(vars(args), model=model)
+    try_out(model, data_config['input_size'], args)
     if args.reparam:
         model = reparameterize_model(model.eval())
     if args.torchcompile:
-        model = torch.compile(model.eval(), backend=args.torchcompile)
+        try:
+            model = torch.compile(model.eval(), backend=args.torchcompile)
+        except Exception as e:
+            raise UserError(f'--torchcompile {args.torchcompile}: {str(e).strip().splitlines()[0]}') from e
     train_config = {
         ours: trained[theirs] for theirs, ours in _TRAINING_TRANSFORM.items() if trained.get(theirs) not in (None, '')
     }
@@ -189,6 +259,18 @@ def predict_scores(args: argparse.Namespace, trained: dict[str, Any]) -> Any:
         seed=args.seed,
         report=lambda line: setattr(args, 'speed', line),
     )
+
+
+def try_out(model: Any, size: tuple[int, ...], args: argparse.Namespace) -> None:
+    """Raise if the model cannot take an image of a size."""
+    import torch
+
+    try:
+        with torch.inference_mode():
+            model.eval()(torch.zeros(1, *size, device=args.device))
+    except Exception as e:  # timm has asserts, torch a RuntimeError
+        said = str(e).strip().splitlines() or [type(e).__name__]
+        raise UserError(f'{args.model} cannot take images of the size {tuple(size)}: {said[0]}') from e
 
 
 def find_class_names(args: argparse.Namespace) -> list[str] | None:

@@ -4,24 +4,24 @@ import argparse
 import os
 
 from ..errors import UserError
-from .common import check_free
+from .common import add_parser, check_free
 
-_EPILOG = """examples:
-  timm-vipriors report output/train/RUN -o report.html
-  timm-vipriors report scores.npz -o report.html --images DATA/validation
-  timm-vipriors report output/train/RUN scores.npz -o report.html --title 'Digits, 50 of each'
-  timm-vipriors report one.npz other.npz ensemble.npz -o comparison.html --force
-"""
+_EXAMPLES = [
+    'timm-vipriors report output/train/RUN -o report.html',
+    'timm-vipriors report scores.npz -o report.html --images DATA/validation',
+    "timm-vipriors report output/train/RUN scores.npz -o report.html \\\n    --title 'Digits, 50 of each'",
+    'timm-vipriors report one.npz other.npz ensemble.npz -o comparison.html --force',
+]
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    report = commands.add_parser(
+    report = add_parser(
+        commands,
         'report',
         help='make a page of trainings and of how good models are',
-        description='Write one HTML file, which needs nothing else: the curves of trainings; and of score files\n'
+        description='Write one HTML file, which needs nothing else: the curves of trainings; and of score files '
         'accuracy, calibration, confused classes, accuracy by class and the most confident mistakes.',
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=_EXAMPLES,
     )
     report.add_argument(
         'source', nargs='+', metavar='RUN_DIR|SCORES', help='folders that trainings wrote, and score files, any number'

@@ -4,25 +4,26 @@ import argparse
 import os
 
 from ..errors import UserError
+from .common import add_parser
 
-_EPILOG = """examples:
-  timm-vipriors subset imagenet/train imagenet50 --per-class 50
-  timm-vipriors subset imagenet/train imagenet50 --splits train=50,val=50,test=100 --seed 1 --copy
-  timm-vipriors subset imagenet50/train holdout --splits train=80%,val=20%
-  timm-vipriors subset imagenet/train imagenet50 --list manifest.csv
-  timm-vipriors subset imagenet/train imagenet50 --list train=train.txt --list val=val.txt
-"""
+_EXAMPLES = [
+    'timm-vipriors subset imagenet/train imagenet50 --per-class 50',
+    'timm-vipriors subset imagenet/train imagenet50 \\\n    --splits train=50,val=50,test=100 --seed 1 --copy',
+    'timm-vipriors subset imagenet50/train holdout --splits train=80%,val=20%',
+    'timm-vipriors subset imagenet/train imagenet50 --list manifest.csv',
+    'timm-vipriors subset imagenet/train imagenet50 \\\n    --list train=train.txt --list val=val.txt',
+]
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    subset = commands.add_parser(
+    subset = add_parser(
+        commands,
         'subset',
         help='choose a few images of each class for training and validation',
-        description='Make class-balanced, disjoint splits DST/SPLIT/CLASS/FILE of an image folder SRC/CLASS/FILE, and\n'
-        'DST/manifest.csv, which lists them. After a stop the same command goes on. The choice in a class depends\n'
+        description='Make class-balanced, disjoint splits DST/SPLIT/CLASS/FILE of an image folder SRC/CLASS/FILE, and '
+        'DST/manifest.csv, which lists them. After a stop the same command goes on. The choice in a class depends '
         'on no other class, and a smaller first split is a part of a larger one.',
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=_EXAMPLES,
     )
     subset.add_argument('source', metavar='SRC', help='the folder with a folder of images for each class')
     subset.add_argument('dst', metavar='DST', help='the folder to make')

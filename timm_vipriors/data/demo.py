@@ -38,6 +38,8 @@ def make_demo_data(root: str | os.PathLike, per_class: int = 50, size: int = 32,
         raise UserError(f'--per-class must be in 1 … {smallest - 1}, the smallest class having {smallest}: {per_class}')
     if not 8 <= size <= 1024:
         raise UserError(f'--size must be in 8 … 1024 pixels, got {size}')
+    if seed < 0:
+        raise UserError(f'--seed must be at least 0, got {seed}')
     root = Path(root)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UserError(f'{root} exists and is not empty: name another folder, or remove it first')

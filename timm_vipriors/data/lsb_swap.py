@@ -51,7 +51,7 @@ def lsb_swap(image: Pixels, donor: Pixels, k: int = 2, corner: tuple[int, int] =
         ValueError: If a mode or shape is not one that is named above, the two do not fit, the donor has no pixels, or k
             is out of range.
 
-    Example:
+    Examples:
         >>> image, donor = np.uint8([[0b10110100]]), np.uint8([[0b01010111]])
         >>> print(f'{lsb_swap(image, donor, k=2).item():08b}')
         10110111

@@ -12,6 +12,7 @@ MANIFEST = 'manifest.csv'
 
 _HEADER = ['split', 'class', 'file']
 _PICKLES = ('.pickle', '.pkl', '.p')
+_LONGEST_NAME = 255  # of most file systems
 _NAME_RULE = 'plain names: not empty, not hidden, without folders'
 
 Row = tuple[str, str, str]  # split, class, file
@@ -126,6 +127,8 @@ def check_split_name(name: str) -> None:
     """Raise if a text cannot be a split's folder beside the manifest."""
     if not is_plain(name) or '\\' in name or name.lower() == MANIFEST or not is_utf8(name):
         raise UserError(f'expected {_NAME_RULE}, got the split {name!r}')
+    if len(name.encode()) > _LONGEST_NAME:  # found here, before anything is made
+        raise UserError(f'the name of a split has at most {_LONGEST_NAME} bytes, got {name[:40]!r}…')
 
 
 def is_plain(name: str) -> bool:

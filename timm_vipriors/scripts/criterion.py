@@ -3,23 +3,13 @@
 import argparse
 from typing import Any
 
-from timm.utils import ParseKwargs
 from torch import nn
 
 from ..errors import UserError
 from ..hierarchy import ClassHierarchy
 from ..loss import create_loss
 from ..loss.composite import BASES, check_spec
-
-
-class KeyValues(ParseKwargs):
-    """timm's `key=value …` with a sentence for what is not one."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        for value in values:
-            if '=' not in value:
-                parser.error(f'{option_string}: expected key=value, got {value!r} (name the data folder before it)')
-        super().__call__(parser, namespace, values, option_string)
+from .options import KeyValues
 
 
 def add_criterion_options(group: argparse._ActionsContainer) -> None:

@@ -67,10 +67,16 @@ def find_images(root: str, split: str, class_map: str) -> ReaderImageFolder:
     try:
         return create_dataset('', root=root, split=split, class_map=class_map).reader
     except (RuntimeError, AssertionError) as e:
+        if class_map and 'class map' in str(e):
+            raise UserError(f'--class-map {class_map}: {e}') from e
         where = _search_split(root, split)
         raise UserError(
             f'no images for the split {split!r} in {where}: expected a folder for each class there, with its images'
         ) from e
+    except Exception as e:  # a tar file or class map that is none can raise anything
+        # a name such as ² is one, too: timm takes it for a number when it sorts
+        files = f'{root} with the class map {class_map}' if class_map else root
+        raise UserError(f'timm cannot read the images of {files}: {e or type(e).__name__}') from e
 
 
 def check_splits(root: str, splits: dict[str, str], readers: dict[str, ReaderImageFolder]) -> None:
@@ -127,6 +133,8 @@ def check_images(readers: dict[str, ReaderImageFolder]) -> None:
     paths = [path for reader in readers.values() for path, _ in reader.samples]
 
     def error(path: str) -> str | None:
+        if os.path.exists(path) and not os.path.isfile(path):
+            return f'{path} is not a file'  # a pipe would be waited for
         try:
             with open(path, 'rb') as file:
                 decode(file, path)

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any, NoReturn
 
-from timm.utils import ParseKwargs
+from ..help_formatter import HelpFormatter
 
 SCRIPTS_HINT = (
     "If timm's own script has it, get timm's scripts and point TIMM_SCRIPTS at them: "
@@ -15,18 +15,38 @@ SCRIPTS_HINT = (
 class ScriptParser(argparse.ArgumentParser):
     """An argument parser that says where the flags are that it does not know."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{'formatter_class': HelpFormatter, **kwargs})
+
     def error(self, message: str) -> NoReturn:
         if message.startswith('unrecognized arguments'):
             message += f' (the bundled script has no such flag). {SCRIPTS_HINT}'
         super().error(message)
 
 
+class ParseKwargs(argparse.Action):
+    """timm's action of this name, imported where it is used: a parser is made before timm is needed."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        from timm.utils import ParseKwargs
+
+        ParseKwargs.__call__(self, *args, **kwargs)
+
+
+class KeyValues(ParseKwargs):
+    """timm's `key=value …` with a sentence for what is not one."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        for value in values:
+            if '=' not in value:
+                parser.error(f'{option_string}: expected key=value, got {value!r} (name the data folder before it)')
+        super().__call__(parser, namespace, values, option_string)
+
+
 def flag(group: Any, *names: str, **kwargs: Any) -> None:
-    """Add a flag; a type without a metavar shows as its name, and a default that says something is told."""
-    if kwargs.get('action') is None and 'metavar' not in kwargs and 'type' in kwargs:
+    """Add a flag; a type without a metavar shows as its name."""
+    if kwargs.get('action') is None and not kwargs.keys() & {'metavar', 'choices'} and 'type' in kwargs:
         kwargs['metavar'] = {int: 'N', float: 'X', str: 'NAME'}.get(kwargs['type'])
-    if kwargs.get('default') not in (None, '', False):
-        kwargs['help'] += ' (default: %(default)s)'
     group.add_argument(*names, **kwargs)
 
 
@@ -35,7 +55,7 @@ def add_data_options(parser: argparse.ArgumentParser, batch_size: int) -> None:
     parser.add_argument('data', nargs='?', metavar='DIR', help='root of the data set')
     group = parser.add_argument_group('data')
     flag(group, '--data-dir', metavar='DIR', help='root of the data set, the other way to give it')
-    flag(group, '--dataset', default='', help="a data set of timm's readers, TYPE/NAME; a folder of images if empty")
+    flag(group, '--dataset', default='', metavar='TYPE/NAME', help="of timm's readers; a folder of images if empty")
     flag(group, '--class-map', default='', metavar='FILE', help='maps class names to indices')
     flag(group, '--img-size', type=int, help="width and height of the network's input; the model's own if not given")
     flag(group, '--in-chans', type=int, help="channels of the network's input: 3 if not given")
@@ -57,7 +77,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     flag(group, '--pretrained', action='store_true', help='start from the published weights')
     flag(group, '--num-classes', type=int, help='classes; as many as the folder has if not given')
     flag(group, '--gp', type=str, metavar='POOL', help='global pooling: avg, max, avgmax, catavgmax')
-    flag(group, '--model-kwargs', nargs='*', default={}, action=ParseKwargs, metavar='K=V', help='more for the model')
+    flag(group, '--model-kwargs', nargs='*', default={}, action=KeyValues, metavar='K=V', help='more for the model')
     group = parser.add_argument_group('device')
     flag(group, '--device', type=str, default='cuda', help='where to compute')
     flag(group, '--amp', action='store_true', help='automatic mixed precision')
@@ -73,7 +93,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     flag(group, '--train-split', type=str, default='train', help='split to train on')
     flag(group, '--val-split', type=str, default='validation', help="split to evaluate; '' for none")
     flag(group, '--initial-checkpoint', default='', metavar='FILE', help='weights to start from')
-    flag(group, '--resume', default='', metavar='FILE', help='checkpoint to go on from: weights, optimizer, epoch')
+    flag(group, '--resume', default='', metavar='FILE', help='checkpoint to go on from; auto: that of --experiment')
     flag(group, '--no-resume-opt', action='store_true', help='resume without the optimizer')
     flag(group, '--output', default='', metavar='DIR', help='where runs are kept: ./output/train if not given')
     flag(group, '--experiment', default='', type=str, help="name of the run's folder: time, model, size if not given")
@@ -87,7 +107,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     flag(group, '--opt', type=str, default='sgd', help="one of timm's optimizers")
     flag(group, '--opt-eps', type=float, help='its epsilon')
     flag(group, '--opt-betas', type=float, nargs='+', metavar='X', help='its betas')
-    flag(group, '--opt-kwargs', nargs='*', default={}, action=ParseKwargs, metavar='K=V', help='more for it')
+    flag(group, '--opt-kwargs', nargs='*', default={}, action=KeyValues, metavar='K=V', help='more for it')
     flag(group, '--momentum', type=float, default=0.9, help='momentum')
     flag(group, '--weight-decay', type=float, default=2e-5, help='weight decay')
     flag(group, '--layer-decay', type=float, help='learning rate of a layer by that of the next')

@@ -12,14 +12,19 @@ from ..checkpoint import read_checkpoint
 from ..errors import UserError
 from .image_folders import check_folders
 
+_READERS = ('torch/', 'hfds/', 'hfids/', 'tfds/', 'wds/')
 
-def check_before_start(name: str, args: argparse.Namespace, parser: argparse.ArgumentParser) -> dict[str, int] | None:
+
+def check_before_start(
+    name: str, args: argparse.Namespace, parser: argparse.ArgumentParser, going_on: bool = False
+) -> dict[str, int] | None:
     """Check what a script is about to use. Where the classes are not given, the parser gets the folder's number.
 
     Args:
         name: 'train' or 'validate'.
         args: The script's arguments.
         parser: The script's parser, which will parse them again.
+        going_on: Whether the run's folder may hold its beginning.
 
     Returns:
         The classes by which a training script must count in its evaluation; None for those of the folder.
@@ -35,11 +40,13 @@ def check_before_start(name: str, args: argparse.Namespace, parser: argparse.Arg
         path = getattr(args, flag, '')
         if path and not os.path.exists(path):
             raise UserError(f'--{flag.replace("_", "-")}: {path} does not exist')
-    if name == 'train':
+    if name == 'train' and not going_on:
         check_run_folder(args)
-    if not (args.data_dir or args.data or args.dataset):
+    # one of timm's readers, which knows its data; timm takes any other name for a folder of images
+    has_reader = args.dataset.lower().startswith(_READERS)
+    if not (args.data_dir or args.data or has_reader):
         raise UserError('name the data folder: the first argument, or --data-dir')
-    if args.dataset:  # one of timm's readers, which knows its data
+    if has_reader:
         if getattr(args, 'check_images', False):
             raise UserError('--check-images is for folders of images, not for a --dataset')
         return None
@@ -72,10 +79,7 @@ def check_run_folder(args: argparse.Namespace) -> None:
         return
     folder = Path(args.output or './output/train', args.experiment)
     if (folder / 'summary.csv').exists():
-        raise UserError(
-            f'{folder} holds a run already: go on with it (--resume {folder / "last.pth.tar"}), or name another '
-            f'--experiment'
-        )
+        raise UserError(f'{folder} holds a run already: go on with it (--resume auto), or name another --experiment')
 
 
 def explain_checkpoint(args: argparse.Namespace, error: Exception) -> str | None:
@@ -98,8 +102,10 @@ def explain_checkpoint(args: argparse.Namespace, error: Exception) -> str | None
     if not (isinstance(error, RuntimeError) and 'loading state_dict' in str(error)):
         return None
     saved = checkpoint.get('args')
-    arch = checkpoint.get('arch') or getattr(saved, 'model', None) or 'another model'
-    classes = getattr(saved, 'num_classes', None) or count_classes(checkpoint)
+    names = checkpoint.get('arch'), getattr(saved, 'model', None)
+    arch = next((name for name in names if isinstance(name, str) and name), 'another model')
+    classes = getattr(saved, 'num_classes', None)
+    classes = classes if isinstance(classes, int) and classes else count_classes(checkpoint)
     return (
         f'{path} is a checkpoint of {arch} with {classes or "an unknown number of"} classes, which does not fit '
         f'--model {args.model} with {args.num_classes or "its default number of"} classes'
@@ -109,5 +115,7 @@ def explain_checkpoint(args: argparse.Namespace, error: Exception) -> str | None
 def count_classes(checkpoint: dict) -> int | None:
     """The classes of a state dict, by the bias of its last layer."""
     state = checkpoint.get('state_dict', checkpoint)
-    biases = [v for k, v in state.items() if k.endswith('.bias') and getattr(v, 'ndim', 0) == 1]
+    if not isinstance(state, dict):
+        return None
+    biases = [v for k, v in state.items() if str(k).endswith('.bias') and getattr(v, 'ndim', 0) == 1]
     return len(biases[-1]) if biases else None

@@ -5,7 +5,12 @@ import os
 
 def is_primary() -> bool:
     """Whether this process is the one that talks."""
-    return os.environ.get('RANK', '0') == '0'
+    return rank() == 0
+
+
+def rank() -> int:
+    """The number of this process, 0 without a launcher."""
+    return int(os.environ.get('RANK', '0'))
 
 
 def world_size() -> int:

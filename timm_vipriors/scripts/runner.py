@@ -5,12 +5,12 @@ and on that module alone `ClassificationTask`, `create_dataset` and `create_load
 """
 
 import argparse
+import errno
 import importlib.util
 import logging
 import os
-import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -23,15 +23,20 @@ from timm import utils
 from timm.data.dataset import ImageDataset
 from timm.utils import unwrap_model
 
+from ..data.seeded import SeededImageDataset
 from ..data.strict import CorruptImageError, StrictImageDataset
 from ..errors import UserError
 from ..task import FeatureClassificationTask, feature_dim
 from .augmentation import add_augmentation_options, make_lsb_swap, swap_first
+from .checkout import find_checkout, find_in_checkout, version_warning
 from .criterion import add_criterion_options, check_criterion, make_criterion
 from .image_folders import add_data_options
+from .nonfinite import LossGuard, add_nonfinite_options
 from .precision import add_precision_options
 from .preflight import check_before_start, explain_checkpoint
-from .ranks import is_primary
+from .ranks import is_primary, rank
+from .saving import LAST, Saver, find_last
+from .script_help import describe
 
 _logger = logging.getLogger('train')
 
@@ -49,42 +54,40 @@ def run(name: str, argv: Sequence[str]) -> int:
     Raises:
         UserError: For a mistake in the flags, the data or a checkpoint.
     """
-    path = find_script(name)
-    script = load_script(path)
-    script.parser.prog = f'timm-vipriors {name}'
-    script.parser.usage = '%(prog)s DIR --model NAME [flags]   (%(prog)s --help lists them)'
-    script.parser.set_defaults(device=default_device())
-    if name == 'train':
-        add_our_options(script.parser)
+    script = prepare_script(name)
     with mock.patch.object(sys, 'argv', [script.parser.prog, *argv]):
         args = parse_args(script)
-        class_to_idx = check_before_start(name, args, script.parser)
-        plug_in(script, args, class_to_idx)
-        with recorded_savers() as savers, explained_errors(args):
+        going_on = name == 'train' and args.resume == 'auto'
+        if going_on:
+            sys.argv += ['--resume', find_last(args)]  # the later one counts
+            args = parse_args(script)
+        class_to_idx = check_before_start(name, args, script.parser, going_on)
+        with plugged_in(script, args, class_to_idx), our_savers(args, going_on) as savers, explained_errors(args):
             script.main()
     if savers and savers[-1].best_epoch is not None:
         report_best(savers[-1], args.eval_metric)
     return 0
 
 
+def prepare_script(name: str) -> ModuleType:
+    """The script's module, with our flags and help in its parser."""
+    script = load_script(find_script(name))
+    describe(script.parser, name)
+    script.parser.set_defaults(device=default_device())
+    if name == 'train':
+        add_our_options(script.parser)
+    return script
+
+
 def find_script(name: str) -> Path:
     """The script: that of the checkout in `$TIMM_SCRIPTS`, or the bundled one where the variable is not set."""
-    checkout = os.environ.get('TIMM_SCRIPTS')
-    if not checkout:
+    checkout = find_checkout()
+    if checkout is None:
         return Path(__file__).with_name(f'{name}.py')
-    path = Path(checkout, f'{name}.py')
-    if not path.is_file():
-        raise UserError(
-            f'TIMM_SCRIPTS is {checkout!r}, which has no {name}.py: point it at a checkout of pytorch-image-models, '
-            f'or unset it to use the bundled script'
-        )
-    version_file = Path(checkout, 'timm', 'version.py')
-    match = re.search(r"__version__ = '(.+)'", version_file.read_text()) if version_file.is_file() else None
-    if match and match[1] != timm.__version__ and is_primary():
-        print(
-            f'warning: the scripts in TIMM_SCRIPTS are of timm {match[1]}, installed is timm {timm.__version__}',
-            file=sys.stderr,
-        )
+    path = find_in_checkout(checkout, name)
+    warning = version_warning(checkout, timm.__version__)
+    if warning and is_primary():
+        print(f'warning: {warning}', file=sys.stderr)
     return path
 
 
@@ -107,6 +110,7 @@ def add_our_options(parser: argparse.ArgumentParser) -> None:
     add_augmentation_options(group)
     add_data_options(group)
     add_precision_options(group)
+    add_nonfinite_options(group)
 
 
 def default_device() -> str:
@@ -124,7 +128,8 @@ def parse_args(script: ModuleType) -> argparse.Namespace:
         raise UserError(f'{e.filename} does not exist') from e
 
 
-def plug_in(script: ModuleType, args: argparse.Namespace, class_to_idx: dict[str, int] | None) -> None:
+@contextmanager
+def plugged_in(script: ModuleType, args: argparse.Namespace, class_to_idx: dict[str, int] | None) -> Iterator[None]:
     """Put our task, data set and loader in the places where the script looks for timm's.
 
     Args:
@@ -135,8 +140,14 @@ def plug_in(script: ModuleType, args: argparse.Namespace, class_to_idx: dict[str
     flags = check_criterion(args)
     swap = make_lsb_swap(args) if hasattr(args, 'lsb_swap') else None  # a validation script has no such flag
     batches_per_epoch = None
+    guard = LossGuard(skip=getattr(args, 'nonfinite', 'stop') == 'skip')
 
-    def make_task(
+    def make_task(*task_args: Any, **kwargs: Any) -> FeatureClassificationTask:
+        task = bare_task(*task_args, **kwargs)
+        guard.watch(task)
+        return task
+
+    def bare_task(
         model: torch.nn.Module,
         criterion: torch.nn.Module | None = None,
         criterion_kwargs: dict[str, Any] | None = None,
@@ -163,7 +174,11 @@ def plug_in(script: ModuleType, args: argparse.Namespace, class_to_idx: dict[str
         if class_to_idx is not None and not kwargs.get('is_training'):
             kwargs['class_map'] = class_to_idx
         dataset = create_dataset(*dataset_args, **kwargs)
-        return StrictImageDataset.of(dataset) if type(dataset) is ImageDataset else dataset
+        if type(dataset) is not ImageDataset:
+            return dataset
+        if kwargs.get('is_training'):
+            return SeededImageDataset.of(dataset, args.seed, rank())
+        return StrictImageDataset.of(dataset)
 
     def make_loader(*loader_args: Any, **kwargs: Any) -> Any:
         if kwargs.get('num_workers') == 0:  # timm before 1.0.31 asks for persistent workers where there are none
@@ -172,6 +187,7 @@ def plug_in(script: ModuleType, args: argparse.Namespace, class_to_idx: dict[str
         if kwargs.get('is_training'):
             nonlocal batches_per_epoch
             batches_per_epoch = len(loader)
+            guard.follow(loader)
             if swap is not None:
                 swap_first(swap, loader.dataset)
                 if is_primary():
@@ -182,19 +198,42 @@ def plug_in(script: ModuleType, args: argparse.Namespace, class_to_idx: dict[str
     script.create_dataset, script.create_loader = make_dataset, make_loader
     if hasattr(script, 'ClassificationTask'):
         script.ClassificationTask = make_task
+    try:
+        yield
+    finally:
+        guard.close()
+    if guard.skipped and is_primary():
+        _logger.warning(f'{guard.skipped} updates in all were skipped: a gradient was not finite')
 
 
 @contextmanager
-def recorded_savers():
-    """Yield a list that fills with the checkpoint savers the script makes; they know its folder and best epoch."""
-    savers = []
+def our_savers(args: argparse.Namespace, going_on: bool) -> Iterator[list[Saver]]:
+    """Have the script save with ours, and yield a list that fills with the savers that it makes.
 
-    class RecordedSaver(utils.CheckpointSaver):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            savers.append(self)
+    Args:
+        args: The script's arguments.
+        going_on: Whether the folder may hold the beginning of this run.
+    """
+    savers: list[Saver] = []
 
-    with mock.patch.object(utils, 'CheckpointSaver', RecordedSaver):
+    def make_saver(*saver_args: Any, **kwargs: Any) -> Saver:
+        saver = Saver(*saver_args, **kwargs)
+        last = os.path.join(saver.checkpoint_dir, LAST)
+        if going_on or (args.resume and os.path.realpath(args.resume) == os.path.realpath(last)):
+            saver.go_on()
+        savers.append(saver)
+        return saver
+
+    def update_summary(*summary_args: Any, filename: str, **kwargs: Any) -> None:
+        # timm's own script writes a header after each resume
+        kwargs['write_header'] = not os.path.exists(filename)
+        timm_update_summary(*summary_args, filename=filename, **kwargs)
+
+    timm_update_summary = utils.update_summary
+    with (
+        mock.patch.object(utils, 'CheckpointSaver', make_saver),
+        mock.patch.object(utils, 'update_summary', update_summary),
+    ):
         yield savers
 
 
@@ -205,6 +244,10 @@ def explained_errors(args: argparse.Namespace):
         yield
     except CorruptImageError as e:
         raise UserError(e.sentence) from e
+    except OSError as e:
+        if e.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(f'{e.filename or "a file of the run"} could not be written: the disk is full') from e
     except Exception as e:
         sentence = explain_checkpoint(args, e)
         if sentence is None and 'Padding size should be less than' in str(e):

@@ -158,6 +158,8 @@ def main() -> None:
     started = time.time()
     try:
         for epoch in range(start_epoch, num_epochs):
+            if hasattr(loader_train.dataset, 'set_epoch'):
+                loader_train.dataset.set_epoch(epoch)
             if hasattr(loader_train.sampler, 'set_epoch'):
                 loader_train.sampler.set_epoch(epoch)
             train_metrics = train_one_epoch(

@@ -1,0 +1,107 @@
+"""What happens when the loss is no number any more: the training stops and says where, or leaves the update out."""
+
+import argparse
+import logging
+from typing import Any
+
+import torch
+from timm.utils import unwrap_model
+from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from ..errors import UserError
+
+_logger = logging.getLogger('train')
+
+
+def add_nonfinite_options(group: argparse._ActionsContainer) -> None:
+    """Add our flag to a training script's."""
+    group.add_argument(
+        '--nonfinite',
+        choices=('stop', 'skip'),
+        default='stop',
+        help='where the loss or a gradient is NaN or infinite: stop, or skip the update and count (default: stop)',
+    )
+
+
+class LossGuard:
+    """Watches the losses of a task and, to skip updates, the gradients.
+
+    Args:
+        skip: Whether updates are skipped. If not, the training stops at the first loss that is not finite.
+
+    Attributes:
+        skipped: How many updates were.
+    """
+
+    def __init__(self, skip: bool = False) -> None:
+        self.skip = skip
+        self.skipped = 0
+        self._batches = self._epoch = self._batch = 0
+        self._loader: Any = None
+        self._hooks: list[Any] = []
+
+    def follow(self, loader: Any) -> None:
+        """Tell the epoch and the batch by the training's loader."""
+        self._loader = loader
+
+    def watch(self, task: nn.Module) -> None:
+        """Look at every result of a task in training."""
+        self._hooks.append(task.register_forward_hook(self._after_forward))
+        if self.skip:
+            self._hooks.append(register_optimizer_step_pre_hook(self._before_step))
+
+    def close(self) -> None:
+        """Stop watching."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+
+    def _after_forward(self, task: nn.Module, inputs: tuple, result: dict[str, torch.Tensor]) -> None:
+        if not torch.is_grad_enabled():
+            return
+        self._count()
+        if torch.isfinite(result['loss']):
+            return
+        loss = result['loss'].item()
+        where = f'epoch {self._epoch}, batch {self._batch}: the loss is {loss}: {blame(task, *inputs, result)}'
+        if not self.skip:
+            raise UserError(
+                f'{where}. Nothing was saved since the last checkpoint. A lower --lr, --clip-grad 1 or --amp-dtype '
+                f'bfloat16 often help; --nonfinite skip leaves such updates out'
+            )
+        _logger.warning(where)
+
+    def _count(self) -> None:
+        """Find the place of the batch that was computed, both counted from 0."""
+        epoch = getattr(getattr(self._loader, 'dataset', None), 'epoch', None)
+        if epoch is None:  # of a data set that is not told: as if the run had begun with epoch 0
+            self._epoch, self._batch = divmod(self._batches, len(self._loader) if self._loader is not None else 2**63)
+        elif int(epoch) != self._epoch or self._batches == 0:
+            self._epoch, self._batch = int(epoch), 0
+        else:
+            self._batch += 1
+        self._batches += 1
+
+    def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
+        grads = [p.grad for group in optimizer.param_groups for p in group['params'] if p.grad is not None]
+        if not grads or torch.stack([grad.detach().norm() for grad in grads]).isfinite().all():
+            return
+        optimizer.zero_grad(set_to_none=True)  # without gradients a step does nothing
+        self.skipped += 1
+        _logger.warning(f'epoch {self._epoch}: update skipped, a gradient is not finite; {self.skipped} so far')
+
+
+def blame(task: nn.Module, input: torch.Tensor, target: torch.Tensor, result: dict[str, torch.Tensor]) -> str:
+    """What is not finite: the images, the logits, or which terms of a composite loss."""
+    if not torch.isfinite(input).all():
+        return 'the images of the batch are not finite'
+    if not torch.isfinite(result['output']).all():
+        return "the network's logits are not finite"
+    criterion = getattr(unwrap_model(task.get_trainable_module()), 'criterion', None)
+    if not hasattr(criterion, 'terms'):
+        return 'the logits are finite, the loss of them is not'
+    with torch.no_grad():
+        terms = criterion.terms(result['output'], target, result.get('features'))
+    bad = [f'{name} ({value.item()})' for name, value in terms.items() if not torch.isfinite(value)]
+    return f'of its terms {", ".join(bad)}' if bad else 'each term is finite, their sum is not'

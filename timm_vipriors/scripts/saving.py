@@ -1,0 +1,164 @@
+"""Checkpoints that survive what happens to machines: no moment of a run leaves its folder without a whole one.
+
+timm's saver writes to a temporary file, then takes the old checkpoint away and gives the new one its name; a run killed
+in between has none. A full disk leaves half a file. A resumed run of an older timm forgets which epoch was best.
+"""
+
+import csv
+import glob
+import io
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from timm import utils
+
+from ..checkpoint import read_checkpoint
+from ..errors import UserError
+
+LAST = 'last.pth.tar'
+_TEMPORARY = ('tmp.pth.tar', 'recovery_tmp.pth.tar', 'copy.tmp', 'summary.tmp')
+
+
+class Saver(utils.CheckpointSaver):
+    """timm's checkpoint saver with names that change hands in one step, and nothing saved that is not finite."""
+
+    def _save(self, save_path: str, epoch: int, metric: float | None = None) -> None:
+        bad = next(_not_finite(self.model), None)
+        if bad is not None:
+            raise UserError(
+                f'epoch {epoch}: {bad} is not finite, so it was not saved; {self._what_is_there()}. A lower --lr or '
+                f'--clip-grad 1 often helps'
+            )
+        try:
+            super()._save(save_path, epoch, metric)
+            with open(save_path, 'rb') as f:
+                os.fsync(f.fileno())
+        except (OSError, RuntimeError) as e:  # torch has a RuntimeError for a full disk
+            with_space = f'{save_path} could not be written ({_first_line(e)}): is the disk full?'
+            _remove(save_path)
+            raise UserError(f'{with_space} {self._what_is_there()}') from e
+
+    def _replace(self, src: str, dst: str) -> None:
+        os.replace(src, dst)
+        _remove(src)  # replacing does nothing where both are names of one file
+
+    def _duplicate(self, src: str, dst: str) -> None:
+        # beside the old one first, which then changes hands in one step
+        copy = os.path.join(os.path.dirname(dst), 'copy.tmp')
+        _remove(copy)
+        try:
+            super()._duplicate(src, copy)
+            self._replace(copy, dst)
+        except OSError as e:
+            _remove(copy)
+            raise UserError(f'{dst} could not be written ({_first_line(e)}). {self._what_is_there()}') from e
+
+    def _what_is_there(self) -> str:
+        last = os.path.join(self.checkpoint_dir, LAST)
+        return f'{last} is the last checkpoint' if os.path.exists(last) else 'there is no checkpoint yet'
+
+    def go_on(self) -> None:
+        """Take up the folder of a run that stopped: the checkpoints kept, the best of them, what was cut short."""
+        for name in _TEMPORARY:
+            _remove(os.path.join(self.checkpoint_dir, name))
+        last = os.path.join(self.checkpoint_dir, LAST)
+        if not os.path.exists(last):
+            forget_first_record(self.checkpoint_dir)
+            return
+        epoch, metric = _epoch_and_metric(last)
+        trim_summary(self.checkpoint_dir, epoch)
+        kept = {}
+        for path in glob.glob(os.path.join(glob.escape(self.checkpoint_dir), f'{self.save_prefix}-*{self.extension}')):
+            number = re.fullmatch(r'.*-(\d+)', path.removesuffix(self.extension))
+            if number and int(number[1]) < epoch:
+                kept[int(number[1])] = (path, _epoch_and_metric(path)[1])
+        self.checkpoint_files, self.best_metric, self.best_epoch = [], None, None
+        for number, (path, value) in sorted(kept.items()):
+            self.checkpoint_files.append((path, value))
+            if value is not None and (self.best_metric is None or self.cmp(value, self.best_metric)):
+                self.best_metric, self.best_epoch = value, number
+        # as timm sorts them: by metric, of equal ones the earlier first
+        self.checkpoint_files.sort(key=lambda item: item[1] if item[1] is not None else 0, reverse=not self.decreasing)
+        # the run may have been cut short between the last checkpoint and the copies of it: timm's code makes them again
+        self._save = lambda save_path, *_: self._duplicate(last, save_path)
+        try:
+            self.save_checkpoint(epoch, metric)
+        finally:
+            del self._save
+
+
+def find_last(args: Any) -> str:
+    """The checkpoint that `--resume auto` goes on from: the last of the experiment's folder, '' if there is none.
+
+    Raises:
+        UserError: If the experiment has no name.
+    """
+    if not args.experiment:
+        raise UserError('--resume auto needs --experiment NAME: the run of that name goes on, or begins')
+    path = os.path.join(args.output or './output/train', args.experiment, LAST)
+    return path if os.path.exists(path) else ''
+
+
+def forget_first_record(folder: str) -> None:
+    """Remove a summary.csv that a run left which was killed before its first checkpoint.
+
+    Raises:
+        UserError: If it tells of more than one epoch: then there was a checkpoint.
+    """
+    path = os.path.join(folder, 'summary.csv')
+    if not os.path.exists(path):
+        return
+    with open(path, encoding='utf-8') as f:
+        text = f.read()
+    if not 'epoch,'.startswith(text[:6]) or text.count('\n') > 2:
+        raise UserError(f'{path} tells of a run whose {LAST} is missing: bring it back, or name another --experiment')
+    os.remove(path)
+
+
+def trim_summary(folder: str, epoch: int) -> None:
+    """Keep the rows of summary.csv up to an epoch, each once: those of later ones will be written again."""
+    path = os.path.join(folder, 'summary.csv')
+    if not os.path.exists(path):
+        return
+    with open(path, newline='', encoding='utf-8') as f:
+        text = f.read()
+    whole = text[: text.rfind('\n') + 1]  # the last line may be torn
+    rows = list(csv.reader(io.StringIO(whole)))
+    kept: dict[int, list[str]] = {int(row[0]): row for row in rows[1:] if row and row[0].isdigit()}
+    kept = {number: row for number, row in sorted(kept.items()) if number <= epoch and len(row) == len(rows[0])}
+    if not kept:  # of another run, or none
+        return
+    out = io.StringIO(newline='')
+    csv.writer(out, lineterminator='\n' if '\r\n' not in text else '\r\n').writerows([rows[0], *kept.values()])
+    if out.getvalue() != text:
+        temporary = os.path.join(folder, 'summary.tmp')
+        with open(temporary, 'w', newline='', encoding='utf-8') as f:
+            f.write(out.getvalue())
+        os.replace(temporary, path)
+
+
+def _not_finite(module: torch.nn.Module) -> Iterator[str]:
+    """Names of parameters and buffers that hold NaN or infinity."""
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            yield name
+
+
+def _epoch_and_metric(path: str) -> tuple[int, float | None]:
+    try:
+        checkpoint: Mapping[str, Any] = read_checkpoint(path)
+        return int(checkpoint['epoch']), checkpoint.get('metric')
+    except (ValueError, KeyError) as e:
+        raise UserError(f'{path} is not a checkpoint of a training run: remove it, or resume from another one') from e
+
+
+def _remove(path: str) -> None:
+    if os.path.lexists(path):
+        os.remove(path)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
