@@ -2,25 +2,38 @@
 
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import timm
+from packaging.version import Version
 
 import timm_vipriors  # noqa: F401  registers the models
 from timm_vipriors.data import make_demo_data
 
 ROOT = Path(__file__).parent.parent
+STARTED_WITH = os.environ.get('TIMM_SCRIPTS')  # tests unset it
 
 
-def find_timm_scripts() -> Path | None:
-    """A checkout of pytorch-image-models: that of $TIMM_SCRIPTS, or one in the user's cache folder."""
-    cache = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache'))
-    for path in (os.environ.get('TIMM_SCRIPTS'), cache / 'timm-vipriors' / 'pytorch-image-models'):
-        if path and Path(path, 'train.py').is_file():
-            return Path(path)
+def find_timm(file: str) -> Path | None:
+    """timm's sources that have the file and fit the installed timm: $TIMM_SCRIPTS, or in the user's cache folder."""
+    cache = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache'), 'timm-vipriors')
+    for path in (STARTED_WITH, cache / f'timm-{timm.__version__}', cache / 'pytorch-image-models'):
+        if path and Path(path, file).is_file():
+            version = re.search(r"__version__ = '(.+)'", Path(path, 'timm', 'version.py').read_text())[1]
+            # older scripts run with a newer timm; newer ones pass arguments that an older timm does not have
+            if Version(version) <= Version(timm.__version__):
+                return Path(path)
     return None
+
+
+def pytest_configure(config):
+    # torch 2.11 makes an instance of the bare class while it compiles any autograd function, and warns of that itself
+    message = "<class 'torch.autograd.function.Function'> should not be instantiated"
+    config.addinivalue_line('filterwarnings', f'ignore:{message}:DeprecationWarning')
 
 
 @pytest.fixture(autouse=True)
@@ -44,9 +57,9 @@ def scripts(request, monkeypatch) -> str:
 @pytest.fixture
 def timm_scripts(monkeypatch) -> Path:
     """A checkout of timm in $TIMM_SCRIPTS."""
-    path = find_timm_scripts()
+    path = find_timm('train.py')
     if path is None:
-        pytest.skip('no checkout of pytorch-image-models in $TIMM_SCRIPTS or the cache folder')
+        pytest.skip(f'no checkout for timm {timm.__version__} or older in $TIMM_SCRIPTS or the cache folder')
     monkeypatch.setenv('TIMM_SCRIPTS', str(path))
     return path
 

@@ -40,7 +40,7 @@ def commands(card):
 
 
 def test_python_blocks_are_all_seen():
-    assert len(blocks('python')) == 8
+    assert len(blocks('python')) == 9
     assert all(len(block.splitlines()) <= 12 for block in blocks('python'))
 
 
@@ -189,7 +189,7 @@ def test_commands_exist():
                 args, others = make_parser().parse_known_args(words[1:])
                 assert not others or hasattr(args, 'other_flags')
             seen += 1
-    assert seen == 27
+    assert seen == 28
 
 
 def test_data_section(digits, tmp_path, monkeypatch, capsys):

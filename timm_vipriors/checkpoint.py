@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import zipfile
 from typing import Any
 
 import timm
@@ -39,11 +40,26 @@ def read_checkpoint(path: str) -> dict:
             return {'state_dict': load_file(path)}
         with torch.serialization.safe_globals([argparse.Namespace]):
             checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+        damaged = find_damage(path)
     except OSError:
         raise
     except Exception as e:  # torch, pickle and safetensors each have their own
         raise ValueError(f'{path} is not a checkpoint: neither torch (weights only) nor safetensors can read it') from e
+    if damaged is not None:
+        raise ValueError(f'{path} is damaged: the checksum of {damaged!r} in it is wrong')
     return checkpoint if isinstance(checkpoint, dict) else {}
+
+
+def find_damage(path: str) -> str | None:
+    """The name of a part of a checkpoint whose checksum is wrong, which torch does not look at; None if there is none.
+
+    Raises:
+        zipfile.BadZipFile: If what torch has read is no archive that Python can read.
+    """
+    if not zipfile.is_zipfile(path):  # the form before torch 1.6, which has no checksums
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip()
 
 
 def read_classifier(path: str | os.PathLike, use_ema: bool = False) -> torch.Tensor:
@@ -65,7 +81,8 @@ def read_classifier(path: str | os.PathLike, use_ema: bool = False) -> torch.Ten
     if use_ema and 'state_dict_ema' not in checkpoint:
         raise ValueError(f'{path} has no averaged weights: expected the key state_dict_ema')
     state = checkpoint['state_dict_ema'] if use_ema else checkpoint.get('state_dict', checkpoint)
-    state = clean_state_dict(state) if isinstance(state, dict) else {}
+    state = {key: value for key, value in state.items() if isinstance(key, str)} if isinstance(state, dict) else {}
+    state = clean_state_dict(state)
     for name in (_classifier_of(checkpoint), *_CLASSIFIERS):
         weight = state.get(f'{name}.weight')
         if isinstance(weight, torch.Tensor) and weight.ndim in (2, 4) and weight.shape[2:].numel() == 1:
@@ -77,8 +94,9 @@ def read_classifier(path: str | os.PathLike, use_ema: bool = False) -> torch.Ten
 
 def _classifier_of(checkpoint: dict[str, Any]) -> str | None:
     """The classifier's name by timm's record of the model, or None."""
-    arch = checkpoint.get('arch') or getattr(checkpoint.get('args'), 'model', None)
-    if not isinstance(arch, str) or not timm.is_model(arch):
+    names = checkpoint.get('arch'), getattr(checkpoint.get('args'), 'model', None)
+    arch = next((name for name in names if isinstance(name, str) and name), None)
+    if arch is None or not timm.is_model(arch):
         return None
     cfg = timm.get_pretrained_cfg(arch.split('.')[0])  # without the weights' tag, which may be unknown here
     name = getattr(cfg, 'classifier', None)

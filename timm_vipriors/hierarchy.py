@@ -47,7 +47,7 @@ class ClassHierarchy:
     Raises:
         ValueError: If the parents are not such a tree, or the names do not fit it.
 
-    Example:
+    Examples:
         >>> tree = ClassHierarchy([3, 3, 4, 4, -1], ['cat', 'dog', 'car'])
         >>> tree.path(0), tree.children(4)
         ((0, 3), (2, 3))
@@ -164,7 +164,7 @@ class ClassHierarchy:
         Raises:
             ValueError: If `class_names` are not the mapping's classes, or the groups are not lists of names.
 
-        Example:
+        Examples:
             >>> ClassHierarchy.from_groups({'cat': ['animal'], 'dog': ['animal'], 'car': []}).node_names
             {3: 'animal'}
         """

@@ -12,11 +12,12 @@ def tree_from_groups(groups: Mapping[str, Sequence[str]], class_names: Sequence[
     """A tree of named groups; see `ClassHierarchy.from_groups`."""
     names = checked_names(groups if class_names is None else class_names)
     if wrong := set(names) ^ set(groups):
-        raise ValueError(f'expected the classes of the groups as class names, they differ in {some_of(sorted(wrong))}')
+        differing = some_of(sorted(wrong, key=repr))
+        raise ValueError(f'expected the classes of the groups as class names, they differ in {differing}')
     children: dict[Hashable, list[Hashable]] = {(): []}
     for leaf, name in enumerate(names):
         path = groups[name]
-        if isinstance(path, str) or not all(isinstance(group, str) for group in path):
+        if not isinstance(path, list | tuple) or not all(isinstance(group, str) for group in path):
             raise ValueError(f'expected a list of group names for the class {name!r}, got {path!r}')
         prefixes = [tuple(path[:end]) for end in range(len(path) + 1)]
         for outer, inner in pairwise(prefixes):
@@ -82,8 +83,9 @@ def _contract(
 
 
 def checked_names(class_names: Iterable[str]) -> tuple[str, ...]:
-    names = tuple(class_names)
-    if isinstance(class_names, str) or not all(isinstance(name, str) for name in names):
+    listed = isinstance(class_names, Iterable) and not isinstance(class_names, str)
+    names = tuple(class_names) if listed else ()
+    if not listed or not all(isinstance(name, str) for name in names):
         raise ValueError(f'expected class names as a list of strings, got {class_names!r}')
     if len(names) < 2:
         raise ValueError(f'expected at least 2 classes, got {len(names)}')

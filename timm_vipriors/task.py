@@ -99,7 +99,7 @@ class FeatureClassificationTask(ClassificationTask):
         dtype: Type of the task's tensors.
         verbose: Whether to log the criterion.
 
-    Example:
+    Examples:
         >>> import timm
         >>> from timm_vipriors.loss import FocalCosineLoss
         >>> model = timm.create_model('test_dsk_resnext', num_classes=10)

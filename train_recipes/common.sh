@@ -85,5 +85,5 @@ flag_value() {
         esac
         shift
     done
-    echo "$value"
+    printf '%s\n' "$value" # echo would take a -n for its own
 }

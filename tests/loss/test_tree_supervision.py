@@ -160,7 +160,12 @@ def test_compiles_without_graph_break(mode):
     torch._dynamo.reset()
     loss = TreeSupervisionLoss(TREES[0], mode=mode)
     compiled = torch.compile(loss, fullgraph=True, backend='aot_eager')
-    torch.testing.assert_close(compiled(logits().float(), hard()), loss(logits().float(), hard()))
+    z = [logits().float().requires_grad_() for _ in range(2)]
+    values = [fn(x, hard()) for fn, x in zip((compiled, loss), z, strict=True)]
+    torch.testing.assert_close(*values)
+    for value in values:
+        value.backward()
+    torch.testing.assert_close(z[0].grad, z[1].grad)
 
 
 def make_online(**kwargs):

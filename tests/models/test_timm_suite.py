@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import timm
 
+from ..conftest import find_timm
 from .timm_suite_plugin import OURS
 
 # the per-model tests of timm's tests/test_models.py; those that download weights are not among them
@@ -26,20 +27,10 @@ TESTS = (
 )
 
 
-def find_timm_tests() -> Path | None:
-    """timm's tests: those of the sdist of the installed version, unpacked in the cache folder, or of a checkout."""
-    cache = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache'), 'timm-vipriors')
-    checkouts = (os.environ.get('TIMM_SCRIPTS'), cache / f'timm-{timm.__version__}', cache / 'pytorch-image-models')
-    for path in checkouts:
-        if path and Path(path, 'tests', 'test_models.py').is_file():
-            return Path(path)
-    return None
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_timms_own_tests_pass_on_our_models(tmp_path):
-    source = find_timm_tests()
+    source = find_timm('tests/test_models.py')
     if source is None:
         pytest.skip(f'no tests of timm: unpack its sdist to the cache folder, timm-vipriors/timm-{timm.__version__}')
     done = subprocess.run(

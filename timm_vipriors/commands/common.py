@@ -48,7 +48,8 @@ def check_free(path: str, force: bool) -> None:
     if os.path.isdir(path):
         raise UserError(f'{path} is a folder: name a file to write')
     if os.path.exists(path) and not os.path.isfile(path):
-        raise UserError(f'{path} is there and is no file: name a file to write')
+        what = 'is a folder' if os.path.isdir(path) else 'is there and is no file'
+        raise UserError(f'{path} {what}: name a file to write')
     if os.path.lexists(path) and not force:  # a link that leads nowhere, too
         raise UserError(f'{path} exists: name another file, or write over it with --force')
 

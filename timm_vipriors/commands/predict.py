@@ -94,6 +94,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..data.strict import CorruptImageError
     from ..inference.tta import parse_tta
+    from ..scripts.flag_values import check_device
     from ..scripts.preflight import check_model, check_weights, explain_checkpoint
     from ..scripts.runner import default_device
 
@@ -157,16 +158,6 @@ def read_training(args: argparse.Namespace) -> dict[str, Any]:
     if args.num_classes is None:
         args.num_classes = count_classes(checkpoint)
     return trained
-
-
-def check_device(name: str) -> None:
-    """Raise unless something can be computed on a device."""
-    import torch
-
-    try:
-        torch.zeros(1, device=name).cpu()
-    except Exception as e:  # each kind of device has its own
-        raise UserError(f'--device {name} cannot be used: {str(e).strip().splitlines()[0]}') from e
 
 
 def check_numbers(args: argparse.Namespace) -> None:

@@ -4,9 +4,11 @@ Rows are read, not mapped: mapped pages count as memory of the process.
 """
 
 import io
+import lzma
 import math
 import os
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -18,7 +20,11 @@ import numpy as np
 from .files import replacing
 
 # what damaged bytes can raise: OSError is for a place that cannot be in a file
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, TypeError, OSError)
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError, SyntaxError),
+    *(EOFError, RuntimeError, ValueError, TypeError, OSError, MemoryError),
+)
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -89,12 +95,15 @@ def _describe(path: str, file, archive: zipfile.ZipFile, info: zipfile.ZipInfo) 
         read_header = getattr(np.lib.format, f'read_array_header_{version[0]}_0')
         shape, fortran_order, dtype = read_header(member)
         header_size = member.tell()
+        stored = info.compress_type == zipfile.ZIP_STORED and not fortran_order
+        while stored and member.read(_BLOCK):  # to the end, where the archive compares its checksum: rows() cannot
+            pass
     if dtype.hasobject:
         raise ValueError(f'the array {name!r} holds Python objects, expected plain numbers or text (no dtype=object)')
     if info.file_size - header_size != dtype.itemsize * math.prod(shape):
         raise ValueError(f'the array {name!r} has not the size that its header says')
     start = None
-    if info.compress_type == zipfile.ZIP_STORED and not fortran_order:
+    if stored:
         file.seek(info.header_offset + 26)  # the local header has 30 bytes, then the name and the extra field
         start = info.header_offset + 30 + sum(struct.unpack('<HH', file.read(4))) + header_size
     return NpzArray(path, name, shape, dtype, start)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from timm.data import create_dataset, create_loader
 from timm.data.readers.reader_image_folder import ReaderImageFolder
 from torch import nn
@@ -78,6 +79,7 @@ def predict(
     except RuntimeError as e:
         raise ValueError(f'no images in {root}: {e}') from e
     labels = read_labels(dataset.reader, model.num_classes, class_names)
+    transform = _tried_transform(mode, tta, data_config, train_config, seed)
     loader = create_loader(
         dataset,
         data_config['input_size'],
@@ -88,7 +90,7 @@ def predict(
         persistent_workers=False,
         device=torch.device(device),
     )
-    dataset.transform = create_tta_transform(tta, data_config, train_config, seed)
+    dataset.transform = transform
     model.eval()
     device_type = torch.device(device).type
     autocast = partial(torch.autocast, device_type, amp_dtype) if amp_dtype else nullcontext
@@ -115,6 +117,16 @@ def predict(
         class_names=None if labels.class_names is None else np.array(labels.class_names),
         model=model_name,
     )
+
+
+def _tried_transform(mode: str, tta: str, *args: Any) -> Callable[[Image.Image], torch.Tensor]:
+    """The views' transform, tried on an empty image, so that wrong settings show before the first batch."""
+    try:
+        transform = create_tta_transform(tta, *args)
+        transform(Image.new(mode, (64, 64)))
+    except Exception as e:  # timm and torchvision check little, and by all kinds of exceptions
+        raise ValueError(f'the views {tta!r} cannot be made of images: {e or type(e).__name__}') from e
+    return transform
 
 
 def read_labels(reader: ReaderImageFolder, num_classes: int, class_names: list[str] | None) -> Labels:

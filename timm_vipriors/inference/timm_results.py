@@ -32,6 +32,8 @@ def read_timm_results(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
         filenames, scores, indices = readers[suffix](path)
         if len(set(filenames)) < len(filenames):
             raise ValueError('a file name is there more than once: let it write whole names with --fullname')
+        if any('\0' in name for name in filenames):  # which numpy would drop at the end of a text
+            raise ValueError('a file name has a NUL character')
         return np.array(filenames, dtype=str), _by_class(scores, indices)
     except (ValueError, csv.Error) as e:
         raise ValueError(f"{path} has no scores as timm's inference.py writes them with {_FLAGS}: {e}") from e
@@ -112,11 +114,18 @@ def _read_parquet(path: str) -> tuple[list[str], np.ndarray, np.ndarray | None]:
         hint = "pip install 'timm-vipriors[parquet]', or let inference.py write --results-format csv"
         raise ImportError(f'{path} needs pyarrow: {hint}') from None
     with open(path, 'rb') as file:
-        header = pyarrow.parquet.read_schema(file).names
-        probs, indices = _columns(header)
-        table = pyarrow.parquet.read_table(file, columns=['filename', *probs, *indices])
-    scores = _matrix(table, probs).astype(np.float32)
-    return table['filename'].to_pylist(), scores, _matrix(table, indices).astype(np.int64) if indices else None
+        try:
+            header = pyarrow.parquet.read_schema(file).names
+            probs, indices = _columns(header)
+            table = pyarrow.parquet.read_table(file, columns=['filename', *probs, *indices])
+            filenames = table['filename'].to_pylist()
+            scores = _matrix(table, probs).astype(np.float32)
+            index_rows = _matrix(table, indices).astype(np.int64) if indices else None
+        except (pyarrow.ArrowException, OSError, TypeError) as e:  # damaged, or a column of something else than numbers
+            raise ValueError(' '.join(str(e).split())) from e
+    if not all(isinstance(name, str) for name in filenames):
+        raise ValueError('expected texts in the column filename')
+    return filenames, scores, index_rows
 
 
 def _matrix(table, names: list[str]) -> np.ndarray:

@@ -29,6 +29,7 @@ BASES: dict[str, Callable[..., nn.Module]] = {
 }
 ADDITIONS = ('center', 'tsl')
 CRITERIA = tuple('+'.join((base, *added)) for base in BASES for added in ((), ('center',), ('tsl',), ('center', 'tsl')))
+"""All names that `create_loss` knows."""
 
 
 class CompositeLoss(nn.Module):
@@ -113,7 +114,7 @@ class VIPriorsLoss(CompositeLoss):
         output: logits (B, C); target: class indices (B,) or soft labels (B, C); features (B, D), needed with a centre
         loss only; the loss is ().
 
-    Example:
+    Examples:
         >>> loss = VIPriorsLoss(num_classes=4, feature_dim=8)
         >>> loss(torch.zeros(2, 4), torch.tensor([0, 3]), torch.zeros(2, 8))
         tensor(1.8863)
@@ -155,7 +156,7 @@ def create_loss(spec: str, **kwargs: Any) -> nn.Module:
     Raises:
         ValueError: If the name or an argument is not known or missing, or an argument's value is wrong.
 
-    Example:
+    Examples:
         >>> create_loss('focal-cosine', gamma=1.0)
         FocalCosineLoss(gamma=1.0, alpha=1.0, xent_weight=0.1, scale=1.0, reduction='mean')
         >>> create_loss('pcl+center', num_classes=10, feature_dim=64).needs_features

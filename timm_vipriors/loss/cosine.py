@@ -79,7 +79,7 @@ class CosineLoss(nn.Module):
     Shape:
         output: logits (B, C); target: class indices (B,) or soft labels (B, C); the loss is () or (B,).
 
-    Example:
+    Examples:
         >>> loss = CosineLoss()
         >>> loss(torch.tensor([[3.0, 0.0]]), torch.tensor([0]))  # the right direction: only the entropy is left
         tensor(0.0313)

@@ -72,7 +72,7 @@ class PositiveClassLoss(nn.Module):
     Shape:
         output: logits (B, C); target: class indices (B,) or soft labels (B, C); the loss is () or (B,).
 
-    Example:
+    Examples:
         >>> PositiveClassLoss()(torch.zeros(1, 4), torch.tensor([2]))  # log 4 + 1 − 1/2
         tensor(1.8863)
     """

@@ -33,7 +33,8 @@ class _NodeSums(torch.autograd.Function):
     ) -> torch.Tensor:
         total = values.index_select(0, leaves).cumsum(dim=0)
         total = nn.functional.pad(total, (0, 0, 1, 0))
-        return total.index_select(0, last).sub_(total.index_select(0, first))
+        # not in place: compiled by torch 2.11, a function that returns what it changed has a wrong gradient
+        return total.index_select(0, last) - total.index_select(0, first)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:

@@ -98,7 +98,10 @@ def find_recipe(name: str) -> Recipe:
     if os.sep in name:
         if not os.path.isfile(name):
             raise UserError(f'there is no recipe {name}')
-        return Recipe.read(Path(name).resolve())
+        try:
+            return Recipe.read(Path(name).resolve())
+        except (UnicodeDecodeError, OSError) as e:
+            raise UserError(f'{name} is no recipe: {e}') from e
     recipes = {recipe.name: recipe for recipe in all_recipes()}
     stem = name.removesuffix('.sh')
     if stem in recipes:

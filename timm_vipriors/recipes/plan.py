@@ -114,7 +114,7 @@ def plan_trainings(
 def _check_one_training(training: Training) -> None:
     """Raise unless the recipe trains once, and into the folder that it is told."""
     env = {'PYTHON': 'python', **os.environ, 'DRY_RUN': '1'}
-    done = subprocess.run(training.command, env=env, text=True, capture_output=True)
+    done = subprocess.run(training.command, env=env, text=True, errors='replace', capture_output=True)
     try:
         commands = [shlex.split(line) for line in done.stdout.splitlines()]
     except ValueError:  # no command lines, such as those of a recipe that knows no DRY_RUN
@@ -146,6 +146,8 @@ def _claim(output: Path, plan: dict) -> None:
                 f'{output} holds an ablation with other data or flags ({before}): name another folder with -o'
             )
         return
+    if output.exists() and not output.is_dir():
+        raise UserError(f'{output} is no folder: name another one with -o')
     if output.exists() and any(output.iterdir()):
         raise UserError(f'{output} is there already and is no ablation: name another folder with -o')
     output.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ import torch
 
 from ..checkpoint import read_checkpoint
 from ..errors import UserError
+from .flag_values import check_values
 from .image_folders import check_folders
 
 _READERS = ('torch/', 'hfds/', 'hfids/', 'tfds/', 'wds/')
@@ -36,6 +37,7 @@ def check_before_start(
     check_weights(args)
     if args.device.startswith('cuda') and not torch.cuda.is_available():
         raise UserError(f'--device {args.device}: there is no CUDA device, use --device cpu')
+    check_values(args)
     for flag in ('resume', 'initial_checkpoint', 'checkpoint'):
         path = getattr(args, flag, '')
         if path and not os.path.exists(path):

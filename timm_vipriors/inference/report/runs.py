@@ -61,7 +61,7 @@ def read_run(folder: str) -> TrainingRun:
         with open(path, encoding='utf-8-sig', newline='') as file:
             for epoch, row in _read_rows(path, file):
                 rows[epoch] = row
-    except (UnicodeDecodeError, csv.Error) as e:
+    except (UnicodeDecodeError, csv.Error, OSError) as e:
         raise UserError(f'{path} is not the CSV file that a training writes: {e}') from None
     if not rows:
         raise UserError(f'{path} has no epochs: the training has not finished one yet')
@@ -95,9 +95,23 @@ def _read_rows(path: str, file):
             raise UserError(f'{where}: expected {len(header)} values ({",".join(header)}), got {len(cells)}')
         row = dict(zip(header, cells, strict=True))
         try:
-            yield int(row['epoch']), {name: float(row[name]) for name in COLUMNS if row.get(name)}
+            yield _epoch(row['epoch']), {name: _number(row[name]) for name in COLUMNS if row.get(name)}
         except ValueError as e:
             raise UserError(f'{where}: expected a number for each column, got {",".join(cells)!r:.80} ({e})') from None
+
+
+def _epoch(text: str) -> int:
+    if not 0 <= int(text) < 10**9:
+        raise ValueError('an epoch is a number from 0')
+    return int(text)
+
+
+def _number(text: str) -> float:
+    """A number; one that no chart has an axis for is infinite, or 0."""
+    value = float(text)
+    if abs(value) > 1e100:
+        return math.copysign(math.inf, value)
+    return 0.0 if abs(value) < 1e-100 else value
 
 
 def _read_settings(path: str) -> dict:
@@ -108,7 +122,7 @@ def _read_settings(path: str) -> dict:
     try:
         with open(path, encoding='utf-8') as file:
             settings = yaml.safe_load(file)
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
+    except Exception as e:  # a tag with a value that is none makes safe_load raise anything
         raise UserError(f'{path} is not the YAML file that a training writes: {" ".join(str(e).split())}') from None
     if not isinstance(settings, dict):
         raise UserError(f'{path}: expected a name and a value on each line, got {str(settings)[:80]!r}')

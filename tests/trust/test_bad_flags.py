@@ -1,0 +1,398 @@
+"""Every flag of every subcommand with hostile values, in process: exit code 0 or 2, never another exception."""
+
+import argparse
+import os
+import random
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+
+from timm_vipriors import cli
+from timm_vipriors.hierarchy import ClassHierarchy
+from timm_vipriors.recipes import running
+from timm_vipriors.scripts import runner
+
+from ..inference.score_files import names, random_scores, save
+from .cases import ACCEPTED, REFUSED, at_scale, command, run_cases
+
+pytestmark = pytest.mark.usefixtures('one_thread')
+
+_HOSTILE = [
+    *('', ' ', '0', '-1', '1', '2', '3.5', '1e999', 'nan', 'inf', '-inf', '99999999999999999999', '2147483648', '-0'),
+    *(
+        '1e-320',
+        'None',
+        'true',
+        '../..',
+        'ü😀',
+        'a\nb',
+        'not\udcffutf8',
+        'x' * 5000,
+        '--',
+        '-',
+        '-x',
+        '=',
+        'a=b',
+        ',',
+        ':',
+    ),
+    *('$(touch CANARY)', '`touch CANARY`', ';touch CANARY', "'", '"', '%s', '{}', '%(prog)s', '\x1b[31m', '@file', '*'),
+    *(
+        '٣',
+        '²',
+        '0x10',
+        '1_0',
+        'train=1',
+        'train=50%',
+        'train=0',
+        'x=1,x=2',
+        'none',
+        'randaug:0',
+        'randaug:9',
+        'ten-crop',
+    ),
+    *('cpu', 'cuda', 'meta', 'mps:7', 'nonsense:9', 'resnet18', 'test_dsk_resnext', 'dsk_resnext50_32x4d', 'all'),
+]
+
+
+@pytest.fixture(scope='module')
+def things(tmp_path_factory):
+    """Small right things to start from, by name."""
+    root = tmp_path_factory.mktemp('things')
+    for split in ('train', 'validation'):
+        for label in ('a', 'b'):
+            folder = root / 'data' / split / label
+            folder.mkdir(parents=True)
+            for i in range(3):
+                Image.new('RGB', (32, 32), (i * 40, 0, 0)).save(folder / f'{i}.png')
+    model = timm.create_model('test_dsk_resnext', num_classes=2)
+    content = {
+        'state_dict': model.state_dict(),
+        'arch': 'test_dsk_resnext',
+        'args': argparse.Namespace(num_classes=2, img_size=32),
+    }
+    torch.save(content, root / 'model.pth.tar')
+    targets = np.array([0, 1, 2, 3, 4, 0])
+    for name, seed in (('one', 1), ('two', 2)):
+        save(root / f'{name}.npz', random_scores(6, 5, seed), filenames=names(6), targets=targets)
+    ClassHierarchy.from_groups({'a': ['x'], 'b': ['x'], 'c': []}).save(root / 'tree.json')
+    (root / 'run').mkdir()
+    (root / 'run' / 'summary.csv').write_text('epoch,train_loss,eval_top1,lr\n0,1.5,10,0.1\n1,1.2,20,0.05\n')
+    (root / 'run' / 'args.yaml').write_text('model: x\nlr: 0.1\n')
+    (root / 'script.py').write_text('import sys\nassert len(sys.argv) >= 1\n')
+    (root / 'folder').mkdir()
+    (root / 'folder' / 'precious.txt').write_text('precious')
+    os.mkfifo(root / 'pipe')
+    return root
+
+
+def _bases(root) -> dict[tuple[str, ...], list[str]]:
+    """A right command line for each subcommand, without what follows in a case."""
+    one, two, data = str(root / 'one.npz'), str(root / 'two.npz'), str(root / 'data')
+    return {
+        ('demo-data',): ['DST', '--size', '8'],
+        ('subset',): [f'{data}/train', 'DST', '--per-class', '1'],
+        ('hierarchy', 'induce'): [str(root / 'model.pth.tar'), '-o', 'DST'],
+        ('hierarchy', 'show'): [str(root / 'tree.json')],
+        ('predict',): [
+            data,
+            '--checkpoint',
+            str(root / 'model.pth.tar'),
+            '-o',
+            'DST',
+            '--workers',
+            '0',
+            '--device',
+            'cpu',
+        ],
+        ('ensemble', 'average'): [one, two, '-o', 'DST'],
+        ('ensemble', 'vote'): [two, '--base', one, '-o', 'DST'],
+        ('ensemble', 'search'): [one, two],
+        ('report',): [one, str(root / 'run'), '-o', 'DST'],
+        ('recipe', 'list'): [],
+        ('recipe', 'show'): ['quickstart'],
+        ('recipe', 'copy'): ['quickstart', 'DST'],
+        ('ablation',): [data, '--rows', 'resnext50_32x4d', '--seeds', '1', '-o', 'DST'],
+        ('doctor',): [],
+    }
+
+
+def _parsers(parser: argparse.ArgumentParser, words: tuple[str, ...] = ()):
+    """The parsers that do something, by their words on the command line."""
+    inner = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not inner:
+        yield words, parser
+    for action in inner:
+        for name, below in action.choices.items():
+            yield from _parsers(below, (*words, name))
+
+
+def _flags() -> dict[tuple[str, ...], list[argparse.Action]]:
+    found = {}
+    for words, parser in _parsers(cli.make_parser()):
+        if words[0] not in cli.SCRIPTS:
+            found[words] = [a for a in parser._actions if not isinstance(a, argparse._HelpAction)]
+    return found
+
+
+def test_there_is_a_base_for_every_subcommand(things):
+    # a shell and a script get what follows as it is: see test_shell, and below
+    assert set(_flags()) - set(_bases(things)) == {('recipe', 'run'), ('run',)}
+
+
+@pytest.fixture
+def safe(monkeypatch, tmp_path):
+    """No training is started, nothing is asked of a network, and what is written lies in the test's folder."""
+    monkeypatch.setattr(running, 'run_trainings', lambda trainings, *_: [])
+    monkeypatch.setenv('HF_HUB_OFFLINE', '1')
+    monkeypatch.setenv('DRY_RUN', '1')
+    monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
+    folder = tmp_path / 'deep' / 'er' / 'cwd'
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def _hostile(rng: random.Random, root) -> str:
+    paths = [
+        root / 'folder',
+        root / 'one.npz',
+        root / 'missing' / 'x',
+        root / 'one.npz' / 'x',
+        root / 'tree.json',
+        root / 'data',
+    ]
+    return rng.choice([*_HOSTILE, *map(str, paths)])
+
+
+def _line(rng: random.Random, words: tuple[str, ...], actions: list[argparse.Action], root) -> list[str]:
+    """A right command line with one or two flags or arguments made hostile."""
+    argv = [*_bases(root)[words]]
+    argv = [f'made-{rng.random()}' + ('.npz' if rng.random() < 0.3 else '') if word == 'DST' else word for word in argv]
+    for _ in range(rng.choice([1, 1, 2])):
+        flags = [action for action in actions if action.option_strings]
+        if flags and rng.random() < 0.8:
+            action = rng.choice(flags)
+            name = rng.choice(action.option_strings)
+            if action.nargs == 0:
+                argv.append(name)
+            elif rng.random() < 0.5 and name.startswith('--'):
+                argv.append(f'{name}={_hostile(rng, root)}')
+            else:
+                number = action.nargs if isinstance(action.nargs, int) else rng.choice([1, 1, 1, 2, 0])
+                argv += [name, *(_hostile(rng, root) for _ in range(number))]
+        elif argv and rng.random() < 0.8:
+            argv[rng.randrange(len(argv))] = _hostile(rng, root)
+        else:
+            argv.append(_hostile(rng, root))
+    return [*words, *argv]
+
+
+def _kept(root) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(root.rglob('*')) if path.is_file()}
+
+
+@at_scale('command lines', 150, 3000)
+def test_hostile_flags(number, things, safe, capsys, tmp_path):
+    flags = {words: actions for words, actions in _flags().items() if words in _bases(things)}
+    slow = {
+        ('demo-data',): 0.15,
+        ('predict',): 0.25,
+        ('ablation',): 0.3,
+        ('doctor',): 0.05,
+    }  # seconds and not milliseconds
+    codes = {words: set() for words in flags}
+    before = _kept(things)
+
+    def check(rng) -> str:
+        words = rng.choice(list(flags))
+        if rng.random() > slow.get(words, 1):
+            words = ('ensemble', 'average')
+        argv = _line(rng, words, flags[words], things)
+        if '--workers' in argv or '-j' in argv or '--seeds' in argv:
+            argv = [word for word in argv if not word.startswith('2147')]  # that is what it says, and takes as long
+        code, _, _ = command(capsys, argv)
+        codes[words].add(code)
+        return REFUSED if code else ACCEPTED
+
+    outcomes = run_cases('command lines', number, check)
+    assert min(outcomes[ACCEPTED], outcomes[REFUSED]) > number / 10
+    if number >= 1000:
+        rare = {('doctor',), ('recipe', 'list')}  # which have next to nothing to be made wrong
+        assert not [words for words, seen in codes.items() if 0 not in seen and words not in rare]
+        assert not [words for words, seen in codes.items() if 2 not in seen and words not in rare]
+    assert _kept(things) == before  # inputs are as they were
+    assert not list(tmp_path.rglob('CANARY'))
+    assert {path.name for path in tmp_path.iterdir()} == {'deep'}  # '../..' is where a case may write
+
+
+@at_scale('flags of the scripts', 60, 1500)
+def test_hostile_flags_of_the_scripts(number, things, safe, capsys):
+    """Before a script starts: the data folder is not there, so whatever passes the flags is refused then."""
+    parsers = {name: runner.load_script(runner.find_script(name)).parser for name in cli.SCRIPTS}
+    runner.add_our_options(parsers['train'])
+    actions = {
+        name: [
+            a
+            for a in parser._actions
+            if a.option_strings and not isinstance(a, argparse._HelpAction) and a.dest != 'config'
+        ]
+        for name, parser in parsers.items()
+    }
+
+    def check(rng) -> str:
+        name = rng.choice(list(cli.SCRIPTS))
+        argv = [name, str(things / 'missing'), '--model', 'test_dsk_resnext', '--device', 'cpu']
+        for _ in range(rng.choice([1, 2])):
+            action = rng.choice(actions[name])
+            flag = rng.choice(action.option_strings)
+            argv.append(flag)
+            if action.nargs != 0:
+                argv += [_hostile(rng, things) for _ in range(action.nargs if isinstance(action.nargs, int) else 1)]
+        code, _, _ = command(capsys, argv)
+        assert code == 2, argv
+        return REFUSED
+
+    run_cases('flags of the scripts', number, check)
+
+
+@pytest.mark.parametrize(
+    'name', ['', ' ', '.', '..', 'missing', 'a/b', 'x' * 5000, 'not\udcffutf8', '*', '--', '%s', 'a\nb']
+)
+@pytest.mark.parametrize('scripts', [None, '', 'missing', '.'])
+def test_scripts_that_there_are_not(things, safe, capsys, monkeypatch, scripts, name):
+    if scripts is not None:
+        monkeypatch.setenv('TIMM_SCRIPTS', scripts)
+    assert command(capsys, ['run', name])[0] == 2
+    assert command(capsys, ['recipe', 'run', name])[0] == 2
+
+
+# --- what the cases above have found, one by one
+
+
+@pytest.mark.parametrize(
+    ('argv', 'sentence'),
+    [
+        ('demo-data new --seed -1', '--seed must be at least 0'),
+        ('demo-data {root}/one.npz/x', 'cannot be written'),
+        ('recipe copy quickstart {root}/one.npz/x', 'cannot be copied'),
+        ('ablation {root}/data --rows resnext50_32x4d -o {root}/one.npz', 'is no folder'),
+        ('ablation {root}/data --rows resnext50_32x4d -o new --seeds 99999999999', '--seeds'),
+        ('predict {root}/data --checkpoint {root}/model.pth.tar -o new.npz --model-kwargs x', 'expected key=value'),
+        (
+            'predict {root}/data --checkpoint {root}/model.pth.tar -o new.npz --model-kwargs x=1',
+            'cannot be made with these',
+        ),
+        (
+            'predict {root}/data --checkpoint {root}/model.pth.tar -o new.npz --device nonsense',
+            '--device nonsense cannot be',
+        ),
+        ('predict {root}/data --checkpoint {root}/model.pth.tar -o new.npz --crop-pct 0', '--crop-pct must be above 0'),
+        ('predict {root}/data --checkpoint {root}/model.pth.tar -o new.npz --img-size 0', 'sizes'),
+        ('predict {root}/data --checkpoint {root}/model.pth.tar -o new.npz --std 0', '--std must be above 0'),
+        ('predict {root}/data --checkpoint {root}/model.pth.tar -o new.npz --mean 1 2', '--mean: expected'),
+        ('predict {root}/data --pretrained --model test_dsk_resnext -o new.npz', 'no published weights'),
+        ('predict {root}/data --checkpoint {root}/model.pth.tar -o {root}/folder --force', 'is a folder'),
+        (
+            'predict {root}/data --checkpoint {root}/model.pth.tar -o new.npz --workers 0 --interpolation x',
+            "views 'none' cannot be made",
+        ),
+        (
+            'predict {root}/data --checkpoint {root}/model.pth.tar -o new.npz --classes {root}/one.npz',
+            'class names cannot be',
+        ),
+        ('report {root}/run -o {root}/pipe --force', 'is no file'),
+        ('ensemble average {root}/one.npz {root}/two.npz --output=', 'is empty'),
+    ],
+)
+def test_mistakes_that_were_no_sentences(things, safe, capsys, argv, sentence):
+    code, _, err = command(capsys, argv.format(root=things).split())
+    assert (code, sentence in err) == (2, True), err
+
+
+def test_output_of_names_that_are_no_text(things, safe, capsys):
+    """What is printed of a file name that is not in UTF-8 has escapes, and the work is done."""
+    name = 'not\udcffutf8.npz'
+    os.symlink(things / 'one.npz', name)
+    code, out, _ = command(capsys, ['ensemble', 'average', name, str(things / 'two.npz'), '-o', 'x\udcff.csv'])
+    assert code == 0
+    assert 'not\\udcffutf8.npz' in out
+    assert os.path.exists('x\udcff.csv')
+
+
+def test_a_pipe_is_not_replaced(things, safe, capsys):
+    for argv in (
+        f'ensemble average {things}/one.npz -o {things}/pipe --force',
+        f'hierarchy show {things}/tree.json --png {things}/pipe --force',
+    ):
+        assert command(capsys, argv.split())[0] == 2
+    assert (things / 'pipe').is_fifo()
+
+
+@pytest.mark.parametrize(
+    ('flags', 'sentence'),
+    [
+        *(('--crop-pct 0', '--crop-pct must be above 0'), ('--crop-pct nan', '--crop-pct: expected a finite number')),
+        *(
+            ('--opt nonsense', "--opt 'nonsense'"),
+            ('--mean 1 2', '--mean: expected'),
+            ('--lr nan', '--lr: expected a finite'),
+        ),
+        *(
+            ('--std 0', '--std must be above 0'),
+            ('--epochs -1', '--epochs must be from 1'),
+            ('--aa nonsense', '--aa nonsense'),
+        ),
+        *(
+            ('--device nonsense', '--device nonsense cannot be used'),
+            ('--log-interval 0', '--log-interval must be from 1'),
+        ),
+        *(
+            ('--eval-metric nonsense', '--eval-metric must be one of'),
+            ('--grad-accum-steps 0', '--grad-accum-steps must be'),
+        ),
+        *(
+            ('--seed -1', '--seed must be in'),
+            ('--lr-base-size 0', '--lr-base-size must be'),
+            ('-b 0', '--batch-size must be'),
+        ),
+        *(
+            ('--val-interval 0', '--val-interval must be'),
+            ('--img-size 0', '--img-size must be'),
+            ('--scale 0.5', '--scale: exp'),
+        ),
+        *(
+            ('--train-interpolation zz', '--train-interpolation zz'),
+            ('--smoothing nan', '--smoothing: expected a finite'),
+        ),
+        *(
+            ('--output {root}/one.npz', 'is a file'),
+            ('--input-size 3 0 32', '--input-size must be'),
+            ('--hflip 2', '--hflip must'),
+        ),
+        *(
+            ('--dataset nonsense/x', 'no images'),
+            ('--model-kwargs x', 'expected key=value'),
+            ('--ratio 2 1', '--ratio: expected'),
+        ),
+    ],
+)
+def test_values_that_no_training_can_have(things, safe, capsys, flags, sentence):
+    """They are refused before the data is looked at; timm's script fails later or not at all."""
+    line = ['train', str(things / 'folder'), '--model', 'test_dsk_resnext', '--device', 'cpu']
+    code, _, err = command(capsys, [*line, *flags.format(root=things).split()])
+    assert (code, sentence in err) == (2, True), err
+
+
+@pytest.mark.parametrize(
+    'flags',
+    ['--opt lookahead_adamw', '--aa augmix-m5-w4-d2', '--train-interpolation bicubic', '--lr 0.1', '--scale 0.5 1'],
+)
+def test_values_that_are_right_pass(things, safe, capsys, flags):
+    """The folder has no images, which is found after the flags."""
+    line = ['train', str(things / 'folder'), '--model', 'test_dsk_resnext', '--device', 'cpu']
+    code, _, err = command(capsys, [*line, *flags.split()])
+    assert (code, 'no images for the split' in err) == (2, True), err

@@ -1,0 +1,221 @@
+"""Checkpoints and records: one whole of each at every moment, also on a full disk and after a stop in between."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+
+import pytest
+import timm
+import torch
+
+from timm_vipriors.checkpoint import read_checkpoint
+from timm_vipriors.errors import UserError
+from timm_vipriors.scripts.saving import Saver, trim_summary
+
+from ..states import equal
+
+FLAGS = '--model test_dsk_resnext --img-size 32 -b 20 --workers 1 --warmup-epochs 0 --experiment run'.split()
+
+
+@pytest.fixture
+def saver(tmp_path):
+    return make_saver(tmp_path)
+
+
+def make_saver(folder, **kwargs):
+    torch.manual_seed(0)
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    kwargs = dict(max_history=2, checkpoint_dir=str(folder), recovery_dir=str(folder)) | kwargs
+    return Saver(model, optimizer, **kwargs)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def epoch_of(path):
+    return read_checkpoint(str(path))['epoch']
+
+
+def test_there_is_a_whole_last_checkpoint_at_every_step(saver, tmp_path, monkeypatch):
+    """Every call that changes the folder is looked at."""
+    saver.save_checkpoint(0, 10.0)
+    seen = []
+    for name in ('replace', 'remove', 'unlink', 'link', 'rename'):
+        real = getattr(os, name)
+
+        def watched(*args, real=real, name=name):
+            real(*args)
+            seen.append(name)
+            for file in ('last.pth.tar', 'model_best.pth.tar'):
+                assert epoch_of(tmp_path / file) in (0, 1, 2, 3), (name, file)
+
+        monkeypatch.setattr(os, name, watched)
+    for epoch, metric in ((1, 20.0), (2, 15.0), (3, 30.0)):
+        saver.save_checkpoint(epoch, metric)
+    assert len(seen) > 10
+    monkeypatch.undo()
+    assert names(tmp_path) == ['checkpoint-1.pth.tar', 'checkpoint-3.pth.tar', 'last.pth.tar', 'model_best.pth.tar']
+    assert epoch_of(tmp_path / 'model_best.pth.tar') == 3
+
+
+@pytest.mark.parametrize('decreasing', [False, True])
+def test_killed_before_any_step_it_goes_on_as_if_it_was_not(tmp_path, monkeypatch, decreasing):
+    """A saver stopped before its n-th change of the folder, for every n, and taken up by another one."""
+
+    class Killed(BaseException):
+        pass
+
+    metrics = [10.0, 12.0, 11.0, 12.0, 15.0, 9.0, 9.0]
+
+    def run(folder, stop=None):
+        folder.mkdir()
+        calls = 0
+
+        def counted(*args, real, **kwargs):
+            nonlocal calls
+            calls += 1
+            if calls == stop:
+                raise Killed
+            return real(*args, **kwargs)
+
+        saver, epoch = make_saver(folder, decreasing=decreasing), 0
+        with monkeypatch.context() as patch:
+            for name in ('replace', 'remove', 'unlink', 'link'):
+                real = getattr(os, name)
+                patch.setattr(os, name, lambda *a, real=real, **k: counted(*a, real=real, **k))
+            while epoch < len(metrics):
+                try:
+                    saver.save_checkpoint(epoch, metrics[epoch])
+                    epoch += 1
+                except Killed:
+                    saver = make_saver(folder, decreasing=decreasing)
+                    saver.go_on()
+                    last = folder / 'last.pth.tar'
+                    epoch = epoch_of(last) + 1 if last.exists() else 0
+        files = {name: epoch_of(folder / name) for name in names(folder)}
+        ranked = [(os.path.basename(path), metric) for path, metric in saver.checkpoint_files]
+        return calls, files, ranked, (saver.best_metric, saver.best_epoch)
+
+    total, *expected = run(tmp_path / 'whole')
+    assert total > 20
+    for stop in range(1, total + 1):
+        _, *found = run(tmp_path / f'stop{stop}', stop)
+        assert found == expected, stop
+
+
+def test_nothing_that_is_not_finite_is_saved(saver, tmp_path):
+    saver.save_checkpoint(0, 1.0)
+    with torch.no_grad():
+        saver.model.bias[1] = torch.nan
+    with pytest.raises(UserError, match=r'epoch 1: bias is not finite, so it was not saved; .*last\.pth\.tar is the'):
+        saver.save_checkpoint(1, 2.0)
+    assert names(tmp_path) == ['checkpoint-0.pth.tar', 'last.pth.tar', 'model_best.pth.tar']
+    assert epoch_of(tmp_path / 'model_best.pth.tar') == 0
+
+
+def run_training(folder, data, *flags, preexec=None):
+    env = {k: v for k, v in os.environ.items() if k != 'TIMM_SCRIPTS'}
+    line = [sys.executable, '-m', 'timm_vipriors', 'train', str(data), *FLAGS, *flags, '--output', str(folder)]
+    return subprocess.run(line, env=env, text=True, capture_output=True, timeout=300, preexec_fn=preexec)
+
+
+@pytest.mark.slow
+def test_a_file_that_cannot_grow(few_digits, tmp_path):
+    """A limit on the size of files stands for a disk that is full: torch fails in the midst of a checkpoint."""
+    assert run_training(tmp_path, few_digits, '--epochs', '1').returncode == 0
+    before = read_checkpoint(str(tmp_path / 'run' / 'last.pth.tar'))
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+
+    done = run_training(tmp_path, few_digits, '--epochs', '2', '--resume', 'auto', preexec=limit)
+    assert done.returncode == 2
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith('timm-vipriors train: error: ')
+    assert 'could not be written' in line
+    assert 'is the last checkpoint' in line
+    assert 'Traceback' not in done.stderr
+    assert names(tmp_path / 'run') == [
+        'args.yaml',
+        'checkpoint-0.pth.tar',
+        'last.pth.tar',
+        'model_best.pth.tar',
+        'summary.csv',
+    ]
+    after = read_checkpoint(str(tmp_path / 'run' / 'last.pth.tar'))
+    assert equal(before['state_dict'], after['state_dict'])
+    # with room again it goes on, and the records have each epoch once
+    assert run_training(tmp_path, few_digits, '--epochs', '2', '--resume', 'auto').returncode == 0
+    rows = (tmp_path / 'run' / 'summary.csv').read_text().splitlines()
+    assert [row.split(',')[0] for row in rows] == ['epoch', '0', '1']
+
+
+@pytest.mark.slow
+def test_a_full_disk(few_digits, tmp_path):
+    """A real one of a few megabytes, where this machine lets us mount it."""
+    disk = tmp_path / 'disk'
+    disk.mkdir()
+    mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=40m', 'none', str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip('mounting a tmpfs needs root')
+    try:
+        done = run_training(disk, few_digits, '--epochs', '20', '--checkpoint-hist', '20')
+        assert done.returncode == 2, done.stderr
+        assert 'could not be written' in done.stderr.strip().splitlines()[-1]
+        assert 'Traceback' not in done.stderr
+        assert 'tmp.pth.tar' not in names(disk / 'run')
+        last = epoch_of(disk / 'run' / 'last.pth.tar')
+        assert last >= 0
+        rows = (disk / 'run' / 'summary.csv').read_text().splitlines()
+        assert len(rows) - 1 >= last + 1
+        (disk / 'run' / 'checkpoint-0.pth.tar').unlink()
+        (disk / 'run' / 'checkpoint-1.pth.tar').unlink()
+        flags = ('--epochs', str(last + 3), '--resume', 'auto', '--checkpoint-hist', '1')
+        done = run_training(disk, few_digits, *flags)
+        assert epoch_of(disk / 'run' / 'last.pth.tar') > last, done.stderr
+    finally:
+        subprocess.run(['umount', str(disk)], check=True)
+
+
+@pytest.mark.parametrize(
+    ('text', 'epoch', 'expected'),
+    [
+        ('epoch,loss\n0,1\n1,2\n2,3\n', 1, 'epoch,loss\n0,1\n1,2\n'),
+        ('epoch,loss\n0,1\n1,2\n2,', 1, 'epoch,loss\n0,1\n1,2\n'),  # torn
+        ('epoch,loss\n0,1\n1,2', 1, 'epoch,loss\n0,1\n'),  # torn, and it shows in no other way
+        ('epoch,loss\n0,1\nepoch,loss\n1,2\n1,5\n', 1, 'epoch,loss\n0,1\n1,5\n'),  # timm's second header
+        ('epoch,loss\r\n0,1\r\n1,2\r\n', 0, 'epoch,loss\r\n0,1\r\n'),
+        ('epoch,loss\n7,1\n', 1, 'epoch,loss\n7,1\n'),  # nothing of this run: left alone
+        ('', 1, ''),
+    ],
+)
+def test_trim_summary(tmp_path, text, epoch, expected):
+    path = tmp_path / 'summary.csv'
+    path.write_text(text, newline='')
+    trim_summary(str(tmp_path), epoch)
+    assert path.read_bytes().decode() == expected
+    assert names(tmp_path) == ['summary.csv']
+
+
+def test_records_without_their_checkpoint_are_not_thrown_away(saver, tmp_path):
+    (tmp_path / 'summary.csv').write_text('epoch,loss\n0,1\n1,2\n')
+    with pytest.raises(UserError, match=r'summary.csv tells of a run whose last.pth.tar is missing'):
+        saver.go_on()
+    (tmp_path / 'summary.csv').write_text('epoch,loss\n0,1\n')  # killed before its first checkpoint
+    saver.go_on()
+    assert names(tmp_path) == []
+
+
+def test_auto_needs_a_name(few_digits, tmp_path):
+    done = run_training(tmp_path, few_digits, '--experiment', '', '--resume', 'auto')
+    assert done.returncode == 2
+    assert '--resume auto needs --experiment NAME' in done.stderr
+
+
+def test_timms_saver_is_what_ours_is_made_of():
+    assert issubclass(Saver, timm.utils.CheckpointSaver)
