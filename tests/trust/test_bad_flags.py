@@ -192,7 +192,8 @@ def _line(rng: random.Random, words: tuple[str, ...], actions: list[argparse.Act
 
 
 def _kept(root) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in sorted(root.rglob('*')) if path.is_file()}
+    """What no command line of the cases names as a file to write, so that not even --force may touch it."""
+    return {str(path): path.read_bytes() for path in (*root.glob('data/**/*.png'), root / 'folder' / 'precious.txt')}
 
 
 @at_scale('command lines', 150, 3000)

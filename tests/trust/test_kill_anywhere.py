@@ -14,7 +14,7 @@ from timm_vipriors.checkpoint import read_checkpoint
 
 from ..states import equal
 
-KILLS = int(os.environ.get('TIMM_VIPRIORS_KILLS', '50'))
+KILLS = int(os.environ.get('TIMM_VIPRIORS_KILLS', '10'))
 FLAGS = (
     '--model test_dsk_resnext --img-size 32 -b 25 --workers 2 --warmup-epochs 2 --model-ema --model-ema-decay 0.9 '
     '--criterion pcl+center+tsl --criterion-kwargs tree_start_epoch=1 tree_update_every=7 center_weight=0.01 '

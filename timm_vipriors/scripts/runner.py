@@ -188,6 +188,8 @@ def plugged_in(script: ModuleType, args: argparse.Namespace, class_to_idx: dict[
             nonlocal batches_per_epoch
             batches_per_epoch = len(loader)
             guard.follow(loader)
+            # new loader processes draw a seed, those that live on do not: not from the numbers of the epoch
+            getattr(loader, 'loader', loader).generator = torch.Generator()
             if swap is not None:
                 swap_first(swap, loader.dataset)
                 if is_primary():
