@@ -69,7 +69,7 @@ def test_memory_files_and_processes_stay(tmp_path):
     )
     assert growth < 0.02 * memory[warm]
     assert set(processes[warm:]) == {4}  # two loaders of two processes
-    assert max(files[warm:]) - min(files[warm:]) <= 2
+    assert max(files[warm + half :]) <= max(files[warm : warm + half]) + 3  # batches on their way have files
 
 
 def test_the_ring_of_donors_is_bounded():
