@@ -86,7 +86,9 @@ def test_a_run_killed_again_and_again(few_digits, tmp_path):
             a, b = (read_checkpoint(str(path / 'run' / name)) for path in (reference, folder))
             for key in ('epoch', 'metric', 'state_dict', 'state_dict_ema', 'task_state', 'task_state_ema', 'optimizer'):
                 assert equal(a[key], b[key]), (name, key)
-    records = [list(csv.DictReader((path / 'run' / 'summary.csv').read_text().splitlines())) for path in (reference, folder)]
+    records = [
+        list(csv.DictReader((path / 'run' / 'summary.csv').read_text().splitlines())) for path in (reference, folder)
+    ]
     assert [row['epoch'] for row in records[1]] == [str(epoch) for epoch in range(epochs)]
     assert records[0] == records[1]
     print(f'{killed} kills survived: {moments}')
