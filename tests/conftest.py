@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from packaging.version import Version
 
 import timm_vipriors  # noqa: F401  registers the models
 from timm_vipriors.data import make_demo_data
+from timm_vipriors.scripts.checkout import checkout_version
 
 ROOT = Path(__file__).parent.parent
 STARTED_WITH = os.environ.get('TIMM_SCRIPTS')  # tests unset it
@@ -23,7 +23,8 @@ def find_timm(file: str) -> Path | None:
     cache = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache'), 'timm-vipriors')
     for path in (STARTED_WITH, cache / f'timm-{timm.__version__}', cache / 'pytorch-image-models'):
         if path and Path(path, file).is_file():
-            version = re.search(r"__version__ = '(.+)'", Path(path, 'timm', 'version.py').read_text())[1]
+            version = checkout_version(path)
+            assert version, f'{path} does not say its version'
             # older scripts run with a newer timm; newer ones pass arguments that an older timm does not have
             if Version(version) <= Version(timm.__version__):
                 return Path(path)

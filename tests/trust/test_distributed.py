@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +12,8 @@ import torch
 
 from timm_vipriors.loss import VIPriorsLoss
 from timm_vipriors.task import FeatureClassificationTask
+
+from .training import ENVIRONMENT, training
 
 WORLD = 4
 
@@ -88,12 +89,11 @@ def children(pid):
 def test_a_process_that_dies_ends_the_others(victim, few_digits, tmp_path):
     """Within a minute, with an error, and nothing stays behind."""
     flags = '--model test_dsk_resnext --img-size 32 -b 20 --workers 1 --epochs 500 --experiment run'.split()
-    line = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
-    env = {k: v for k, v in os.environ.items() if k != 'TIMM_SCRIPTS'}
+    torchrun = ('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2')
     launcher = subprocess.Popen(
-        [*line, '-m', 'timm_vipriors', 'train', str(few_digits), *flags],
+        training(few_digits, *flags, launcher=torchrun),
         cwd=tmp_path,
-        env=env,
+        env=ENVIRONMENT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

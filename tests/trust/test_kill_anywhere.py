@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from timm_vipriors.checkpoint import read_checkpoint
 
 from ..states import equal
+from .training import ENVIRONMENT, training
 
 KILLS = int(os.environ.get('TIMM_VIPRIORS_KILLS', '10'))
 FLAGS = (
@@ -23,15 +23,13 @@ FLAGS = (
 
 
 def command(data, folder, epochs):
-    line = [sys.executable, '-m', 'timm_vipriors', 'train', str(data), *FLAGS]
-    return [*line, '--epochs', str(epochs), '--output', str(folder)]
+    return training(data, *FLAGS, '--epochs', epochs, '--output', folder)
 
 
 def start(line):
     """In a session of its own, so that its loader processes can be killed with it, as a machine that fails does."""
-    env = {k: v for k, v in os.environ.items() if k != 'TIMM_SCRIPTS'}
     return subprocess.Popen(
-        line, env=env, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        line, env=ENVIRONMENT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
 
 

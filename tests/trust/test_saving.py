@@ -4,7 +4,6 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 
 import pytest
 import timm
@@ -15,6 +14,7 @@ from timm_vipriors.errors import UserError
 from timm_vipriors.scripts.saving import Saver, trim_summary
 
 from ..states import equal
+from .training import ENVIRONMENT, training
 
 FLAGS = '--model test_dsk_resnext --img-size 32 -b 20 --workers 1 --warmup-epochs 0 --experiment run'.split()
 
@@ -118,9 +118,8 @@ def test_nothing_that_is_not_finite_is_saved(saver, tmp_path):
 
 
 def run_training(folder, data, *flags, preexec=None):
-    env = {k: v for k, v in os.environ.items() if k != 'TIMM_SCRIPTS'}
-    line = [sys.executable, '-m', 'timm_vipriors', 'train', str(data), *FLAGS, *flags, '--output', str(folder)]
-    return subprocess.run(line, env=env, text=True, capture_output=True, timeout=300, preexec_fn=preexec)
+    line = training(data, *FLAGS, *flags, '--output', folder)
+    return subprocess.run(line, env=ENVIRONMENT, text=True, capture_output=True, timeout=300, preexec_fn=preexec)
 
 
 @pytest.mark.slow

@@ -12,6 +12,8 @@ from PIL import Image
 
 from timm_vipriors.data import LSBSwap, make_demo_data
 
+from .training import ENVIRONMENT, training
+
 EPOCHS = int(os.environ.get('TIMM_VIPRIORS_SOAK', '80'))
 FLAGS = (
     '--model test_dsk_resnext --img-size 32 -b 10 --workers 2 --warmup-epochs 0 --model-ema --lsb-swap 2 '
@@ -39,9 +41,9 @@ def test_memory_files_and_processes_stay(tmp_path):
     for folder in (tmp_path / 'data' / 'validation').iterdir():
         for image in sorted(folder.iterdir())[2:]:
             image.unlink()
-    line = [sys.executable, '-m', 'timm_vipriors', 'train', str(tmp_path / 'data'), *FLAGS, '--epochs', str(EPOCHS)]
-    env = {k: v for k, v in os.environ.items() if k != 'TIMM_SCRIPTS'}
-    process = subprocess.Popen(line, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    line = training(tmp_path / 'data', *FLAGS, '--epochs', EPOCHS)
+    quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(line, cwd=tmp_path, env=ENVIRONMENT, **quiet)
     summary, samples, seen = tmp_path / 'output/train/run/summary.csv', [], 0
     try:
         while process.poll() is None:

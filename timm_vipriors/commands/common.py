@@ -45,8 +45,6 @@ def check_free(path: str, force: bool) -> None:
     """Raise if a file to write exists, unless it is to be written over."""
     if not path:
         raise UserError('the name of the file to write is empty')
-    if os.path.isdir(path):
-        raise UserError(f'{path} is a folder: name a file to write')
     if os.path.exists(path) and not os.path.isfile(path):
         what = 'is a folder' if os.path.isdir(path) else 'is there and is no file'
         raise UserError(f'{path} {what}: name a file to write')

@@ -18,6 +18,8 @@ from timm.data import create_transform
 from timm.data.transforms import MaybePILToTensor
 from torchvision import transforms
 
+from ..data.seeded import kept_random_state
+
 DEFAULT_POLICY = 'rand-m9-mstd0.5'
 TTA_HELP = 'none, hflip, ten-crop or randaug:N'
 
@@ -117,13 +119,8 @@ class RandomViews:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed the generators of Python, NumPy and torch, which timm's augmentations use, and put them back after."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002
-    torch.manual_seed(seed)
-    try:
+    with kept_random_state():
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        torch.manual_seed(seed)
         yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
-        torch.set_rng_state(states[2])

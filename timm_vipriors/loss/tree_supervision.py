@@ -20,7 +20,15 @@ from .common import Reduction, as_float32, check_choice, check_target, reduce
 Mode = Literal['path', 'soft']
 
 
-class _NodeSums(torch.autograd.Function):
+class _Sums(torch.autograd.Function):
+    """A sum of values by the index tensors of a tree. Its gradient is a sum of the other kind."""
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.save_for_backward(*inputs[1:])
+
+
+class _NodeSums(_Sums):
     """Sums over the leaves of each node. A leaf counts in the nodes on its path, so the gradient is `_PathSums`."""
 
     @staticmethod
@@ -37,15 +45,11 @@ class _NodeSums(torch.autograd.Function):
         return total.index_select(0, last) - total.index_select(0, first)
 
     @staticmethod
-    def setup_context(ctx, inputs, output) -> None:
-        ctx.save_for_backward(*inputs[1:])
-
-    @staticmethod
     def backward(ctx, grad):
         return _PathSums.apply(grad, *ctx.saved_tensors), None, None, None, None
 
 
-class _PathSums(torch.autograd.Function):
+class _PathSums(_Sums):
     """Sums over the path of each leaf; the gradient is `_NodeSums`."""
 
     @staticmethod
@@ -59,10 +63,6 @@ class _PathSums(torch.autograd.Function):
         change = values.new_zeros(len(leaves) + 1, values.shape[1])
         change.index_add_(0, first, values).index_add_(0, last, values, alpha=-1)
         return change.cumsum(dim=0).index_select(0, position)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output) -> None:
-        ctx.save_for_backward(*inputs[1:])
 
     @staticmethod
     def backward(ctx, grad):
