@@ -36,7 +36,8 @@ def close(actual, expected, atol=1e-4):
     torch.testing.assert_close(torch.as_tensor(actual), expected, rtol=0, atol=atol)
 
 
-@pytest.mark.parametrize('backend', ['aot_eager', pytest.param('inductor', marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('backend', ['aot_eager', 'inductor'])
 def test_compile(backend, model):
     torch._dynamo.reset()
     expected = outputs(model, 2, 5, 3)

@@ -35,6 +35,7 @@ def script(tmp_path):
     return write
 
 
+@pytest.mark.slow
 def test_benchmark(command, timm_scripts, tmp_path):
     flags = ['--model', SMALL, '--device', 'cpu', '--img-size', 64, '-b', 4, '--num-warm-iter', 1]
     flags += ['--num-bench-iter', 5]
@@ -52,6 +53,7 @@ def test_benchmark(command, timm_scripts, tmp_path):
     assert result(done.stdout)['param_count'] == millions(reparameterize_model(model.eval())) < millions(model)
 
 
+@pytest.mark.slow
 def test_validate(command, timm_scripts, trained, digits):
     flags = ['--model', SMALL, '--checkpoint', trained.checkpoint, '--device', 'cpu', '--workers', 1, '-b', 433]
     flags += ['--num-classes', 10, '--img-size', 32, '--crop-pct', 1, '--mean', 0.4, 0.4, 0.4, '--std', 0.3, 0.3, 0.3]

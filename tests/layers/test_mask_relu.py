@@ -1,7 +1,9 @@
 """The ReLU that keeps a mask, against torch's."""
 
 import pytest
+import timm
 import torch
+from timm.models._features_fx import create_feature_extractor
 from torch import nn
 
 from timm_vipriors.layers import DualBranch
@@ -49,6 +51,15 @@ def test_it_compiles_without_graph_break_and_scripts():
     compiled(x).sum().backward()
     assert torch.equal(x.grad, (x > 0).float())
     assert torch.equal(torch.jit.script(MaskReLU())(x), x.relu())
+
+
+def test_symbolic_traces_have_it_as_a_leaf():
+    """In training too, as timm's feature extraction traces a network."""
+    model = timm.create_model('test_dsk_resnext', num_classes=3).train()
+    traced = create_feature_extractor(model, {'layer4': 'features'})
+    assert any(isinstance(module, MaskReLU) for module in traced.modules())
+    traced(torch.randn(4, 3, 64, 64))['features'].sum().backward()
+    assert model.conv1.weight.grad.abs().sum() > 0
 
 
 def test_a_reordered_output_is_kept_once():

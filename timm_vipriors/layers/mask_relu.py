@@ -1,6 +1,7 @@
 """A ReLU for places where nothing else keeps its output for the backward pass."""
 
 import torch
+from timm.layers import register_notrace_module
 from torch import nn
 
 
@@ -22,6 +23,7 @@ class _MaskReLU(torch.autograd.Function):
         return torch.ops.aten.threshold_backward(grad, positive.to(grad.dtype), 0)
 
 
+@register_notrace_module  # torch's ReLU is a leaf of symbolic traces too
 class MaskReLU(nn.ReLU):
     """ReLU that keeps for the backward pass where its output is positive, a byte each, and not the output.
 
