@@ -23,10 +23,13 @@ HELP = '<!-- help -->'
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are written elsewhere."""
+    beside = set((ROOT / '.github' / 'images').glob('*.[pj][np]g'))
     for source, page in PAGES.items():
-        files.append(File.generated(config, page, content=translated(source)))
-    for picture in sorted((ROOT / '.github' / 'images').glob('*.[pj][np]g')):
-        files.append(File.generated(config, f'images/{picture.name}', abs_src_path=str(picture)))
+        text, linked = translated(source)
+        files.append(File.generated(config, page, content=text))
+        beside |= {ROOT / path for path in linked}
+    for path in sorted(beside):
+        files.append(File.generated(config, place(path.name), abs_src_path=str(path)))
     return files
 
 
@@ -35,18 +38,26 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return markdown.replace(HELP, '\n'.join(help_of_commands())) if HELP in markdown else markdown
 
 
-def translated(source: str) -> str:
-    """A page of the repository, its links those of the site."""
+def place(name: str) -> str:
+    """Where a picture, or another file that a page links to, lies in the site."""
+    return f'{"images" if name.endswith((".png", ".jpg")) else "files"}/{name}'
+
+
+def translated(source: str) -> tuple[str, set[str]]:
+    """A page of the repository, its links those of the site, and the files that it links to."""
+    linked = set()
 
     def link(match: re.Match) -> str:
         target, _, anchor = match[2].partition('#')
         if not target or re.match(r'\w+:', target):
             return match[0]
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
-        page = PAGES.get(path) or f'images/{posixpath.basename(path)}'
+        if path not in PAGES:
+            linked.add(path)
+        page = PAGES.get(path) or place(posixpath.basename(path))
         return f'{match[1]}({page}{"#" if anchor else ""}{anchor})'
 
-    return re.sub(r'(!?\[[^\]]*\])\(([^)\s]+)\)', link, (ROOT / source).read_text(encoding='utf-8'))
+    return re.sub(r'(!?\[[^\]]*\])\(([^)\s]+)\)', link, (ROOT / source).read_text(encoding='utf-8')), linked
 
 
 def help_of_commands() -> list[str]:

@@ -64,6 +64,7 @@ def test_pages_from_elsewhere(site, anchors):
     pictures = re.findall(r'<img [^>]*src="(images/[^"]+)"', index)
     assert len(pictures) == 5
     assert all((site / picture).stat().st_size > 1000 for picture in pictures)
+    assert (site / 'files' / 'plain_torch.py').read_bytes() == (ROOT / 'tests/examples/plain_torch.py').read_bytes()
     commands = make_parser()._subparsers._group_actions[0].choices
     assert {'train', 'predict', 'report'} <= set(commands) <= anchors
     assert 'usage: timm-vipriors ensemble vote' in (site / 'commands' / 'index.html').read_text()
