@@ -26,8 +26,12 @@ _CLASSIFIERS = (
 )
 
 
-def read_checkpoint(path: str) -> dict:
+def read_checkpoint(path: str, whole: bool = True) -> dict:
     """Read a checkpoint without running code from it.
+
+    Args:
+        path: The file.
+        whole: Read the tensors and compare the checksums, too; else tensors are read where they are used.
 
     Raises:
         ValueError: If the file is not one.
@@ -39,8 +43,8 @@ def read_checkpoint(path: str) -> dict:
 
             return {'state_dict': load_file(path)}
         with torch.serialization.safe_globals([argparse.Namespace]):
-            checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-        damaged = find_damage(path)
+            checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=not whole)
+        damaged = find_damage(path) if whole else None
     except OSError:
         raise
     except Exception as e:  # torch, pickle and safetensors each have their own

@@ -1,9 +1,12 @@
 """Each mistake a user can make: one sentence, exit code 2, nothing written that looks like a result."""
 
+import os
 import shutil
 import sys
+import warnings
 
 import pytest
+import timm
 import torch
 
 from timm_vipriors.cli import main
@@ -83,7 +86,7 @@ def test_lsb_swap(train_fails, tmp_path):
     assert '--lsb-prob needs --lsb-swap K' in train_fails('--lsb-prob', '0.9')
     assert 'invalid int value' in train_fails('--lsb-swap', 'two')
     (tmp_path / 'c.yaml').write_text('lsb_swap: 2.5\n')
-    assert '--lsb-swap 2.5 --lsb-prob 0.5: k is a number of bits' in train_fails('-c', 'c.yaml')
+    assert '--config c.yaml: lsb_swap must be a whole number, got 2.5' in train_fails('-c', 'c.yaml')
 
 
 def test_lsb_swap_without_a_place_for_it(fails, few_digits, timm_scripts):
@@ -128,6 +131,89 @@ def test_corrupt_image(fails, few_digits, tmp_path, scripts, workers):
     path.write_bytes(path.read_bytes()[:60])
     line = fails('train', 'data', *FLAGS, '--workers', workers)
     assert line.startswith(f'timm-vipriors train: error: {path.relative_to(tmp_path)} cannot be decoded')
+
+
+@pytest.mark.parametrize('workers', ['1', '0'])
+@pytest.mark.parametrize('kind', ['broken link', 'pipe'])
+def test_what_is_no_file_among_the_images(fails, few_digits, tmp_path, kind, workers, monkeypatch):
+    monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
+    shutil.copytree(few_digits, tmp_path / 'data')
+    path = sorted((tmp_path / 'data' / 'train' / '3').iterdir())[0]
+    path.unlink()
+    path.symlink_to('nowhere') if kind == 'broken link' else os.mkfifo(path)
+    line = fails('train', 'data', *FLAGS, '--workers', workers)
+    what = 'cannot be opened: No such file or directory' if kind == 'broken link' else 'is not a file'
+    assert line == f'timm-vipriors train: error: {path.relative_to(tmp_path)} {what}'
+
+
+@pytest.mark.parametrize(
+    ('content', 'said'),
+    [
+        ('epochs: 2.5', 'epochs must be a whole number, got 2.5'),
+        ('epochs: true', 'epochs must be a whole number, got True'),
+        ('lr: [1, 2]', 'lr must be a number, got [1, 2]'),
+        ('mean: [a, {}]', 'mean must be a number, got {}'),
+        ('model: 3', 'model must be a text, got 3'),
+        ('model_ema: maybe', "model_ema must be true or false, got 'maybe'"),
+        ('model_kwargs: zzz', "model_kwargs must be a mapping, got 'zzz'"),
+        ('- a', 'expected lines of "name: value"'),
+        ('', 'expected lines of "name: value"'),
+        ('3: 4', 'expected lines of "name: value"'),
+        ('a: [', 'is not a YAML file'),
+        ('a: ' + '[' * 5000, 'is not a YAML file: it is nested too deeply'),
+        ('a: 2024-99-99', 'is not a YAML file'),
+        ('a: !!python/object/apply:os.mkdir [canary]', 'is not a YAML file'),
+        (b'\xff\xfe\x00', 'is not a YAML file'),
+        (None, 'cannot be read: Is a directory'),
+    ],
+)
+def test_config_files(train_fails, tmp_path, content, said):
+    path = tmp_path / 'c.yaml'
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        line = train_fails('--config', 'c.yaml')
+    assert line.startswith('timm-vipriors train: error: --config c.yaml')
+    assert said in line
+    assert not (tmp_path / 'canary').exists()
+
+
+def test_config_file_that_is_not_there(train_fails):
+    assert '--config nowhere.yaml cannot be read: No such file or directory' in train_fails('--config=nowhere.yaml')
+
+
+def test_config_file_with_a_name_that_is_no_flag(few_digits, scripts, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'c.yaml').write_text('epohcs: 5\nlr: 1e-3\n')  # YAML takes 1e-3 for a text
+    assert main(['train', str(few_digits), *FLAGS, '-c', 'c.yaml', '--experiment', 'x', '--device', 'cpu']) == 0
+    assert 'warning: c.yaml has names that are no flags of the script: epohcs\n' in capsys.readouterr().err
+    assert 'lr: 0.001\n' in (tmp_path / 'output' / 'train' / 'x' / 'args.yaml').read_text()
+
+
+def test_models_and_schedules_that_cannot_be_made(train_fails, fails, few_digits, tmp_path):
+    assert 'test_dsk_resnext cannot be made with --model-kwargs zzz=1: ' in train_fails('--model-kwargs', 'zzz=1')
+    assert 'test_dsk_resnext cannot be made with --gp zz: ' in train_fails('--gp', 'zz')
+    model = timm.create_model('test_dsk_resnext', num_classes=10)
+    torch.save(model.state_dict(), 'm.pth')
+    line = fails('validate', few_digits, *FLAGS[:4], '--checkpoint', 'm.pth', '--gp', 'zz', allowed=())
+    assert 'test_dsk_resnext cannot be made with --gp zz: ' in line
+    assert '--sched' in train_fails('--sched', 'nonsense')
+    assert '--sched step cannot be made with' in train_fails('--sched', 'step', '--decay-epochs', '0')
+
+
+def test_damaged_checkpoints(train_fails, fails, few_digits, tmp_path):
+    state = timm.create_model('test_dsk_resnext', num_classes=10).state_dict()
+    torch.save({'state_dict': state, 'epoch': 0}, 'm.pth')
+    data = bytearray((tmp_path / 'm.pth').read_bytes())
+    data[data.index(state['fc.weight'].numpy().tobytes())] ^= 1
+    (tmp_path / 'm.pth').write_bytes(data)
+    for flag in ('--resume', '--initial-checkpoint'):
+        assert 'm.pth is damaged, the checksum of' in train_fails(flag, 'm.pth')
+    line = fails('validate', few_digits, *FLAGS[:4], '--checkpoint', 'm.pth')
+    assert 'm.pth is damaged, the checksum of' in line
 
 
 def test_checkpoints(train_fails, fails, few_digits, tmp_path):

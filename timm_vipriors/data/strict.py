@@ -4,6 +4,7 @@ timm skips an image that it cannot decode and trains on its neighbour instead, w
 small data set every image counts, so here it is an error.
 """
 
+import os
 from typing import Any, BinaryIO
 
 from PIL import Image, UnidentifiedImageError
@@ -30,9 +31,14 @@ class StrictImageDataset(ImageDataset):
         return strict
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        file, target, *features = self.reader[index]
+        name = self.reader.filename(index, absolute=True)
+        check_is_file(name)
+        try:
+            file, target, *features = self.reader[index]
+        except OSError as e:  # a link that leads nowhere, or no permission
+            raise CorruptImageError(f'{name} cannot be opened: {e.strerror}') from e
         with file:
-            img = file.read() if self.load_bytes else decode(file, self._name(index), self.input_img_mode)
+            img = file.read() if self.load_bytes else decode(file, name, self.input_img_mode)
         if self.transform is not None:
             img = self.transform(img)
         if target is None:
@@ -41,8 +47,11 @@ class StrictImageDataset(ImageDataset):
             target = self.target_transform(target)
         return (img, target) if self.additional_features is None else (img, target, *features)
 
-    def _name(self, index: int) -> str:
-        return self.reader.filename(index, absolute=True)
+
+def check_is_file(path: str) -> None:
+    """Raise `CorruptImageError` for what is there and is no file: a pipe would be waited for."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise CorruptImageError(f'{path} is not a file')
 
 
 def decode(file: BinaryIO, name: str, mode: str | None = None) -> Image.Image:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from timm.data import create_transform
 from timm.optim import get_optimizer_class
+from timm.scheduler import create_scheduler_v2, scheduler_kwargs
 
 from ..errors import UserError
 
@@ -50,6 +51,7 @@ def check_values(args: argparse.Namespace) -> None:
     check_channels(args)
     if hasattr(args, 'opt'):
         check_optimizer(args.opt)
+        check_schedule(args)
         check_augmentation(args)
         check_output(args.output)
     check_device(args.device)
@@ -85,6 +87,19 @@ def check_optimizer(name: str) -> None:
         get_optimizer_class(name.lower().removeprefix('lookahead_'), bind_defaults=False)
     except ValueError as e:
         raise UserError(f'--opt {name!r}: timm has no such optimizer (timm.optim.list_optimizers())') from e
+
+
+def check_schedule(args: argparse.Namespace) -> None:
+    """Raise if timm can make no schedule by the flags; before 1.0.31 it took an unknown one for none."""
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+    try:
+        schedule, epochs = create_scheduler_v2(optimizer, **scheduler_kwargs(args), updates_per_epoch=1)
+        if schedule is not None:
+            schedule.step(epochs + args.warmup_epochs, metric=0.0)
+    except Exception as e:  # timm has asserts, a ZeroDivisionError, and more
+        raise UserError(f'--sched {args.sched} cannot be made with the flags given: {e or type(e).__name__}') from e
+    if schedule is None and args.sched != 'none':
+        raise UserError(f'--sched {args.sched!r}: timm has no such schedule')
 
 
 def check_augmentation(args: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from timm.data import create_dataset
 from timm.data.dataset_factory import _search_split
 from timm.data.readers.reader_image_folder import ReaderImageFolder
 
-from ..data.strict import CorruptImageError, decode
+from ..data.strict import CorruptImageError, check_is_file, decode
 from ..errors import UserError
 from ..progress import progress
 from .learning_rate import describe_update
@@ -133,9 +133,8 @@ def check_images(readers: dict[str, ReaderImageFolder]) -> None:
     paths = [path for reader in readers.values() for path, _ in reader.samples]
 
     def error(path: str) -> str | None:
-        if os.path.exists(path) and not os.path.isfile(path):
-            return f'{path} is not a file'  # a pipe would be waited for
         try:
+            check_is_file(path)
             with open(path, 'rb') as file:
                 decode(file, path)
         except (CorruptImageError, OSError) as e:

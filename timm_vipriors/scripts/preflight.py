@@ -8,11 +8,12 @@ from pathlib import Path
 import timm
 import torch
 
-from ..checkpoint import read_checkpoint
+from ..checkpoint import find_damage, read_checkpoint
 from ..errors import UserError
 from .flag_values import check_values
 from .image_folders import check_folders
 
+CHECKPOINTS = ('resume', 'initial_checkpoint', 'checkpoint')  # the flags that name one
 _READERS = ('torch/', 'hfds/', 'hfids/', 'tfds/', 'wds/')
 
 
@@ -38,10 +39,7 @@ def check_before_start(
     if args.device.startswith('cuda') and not torch.cuda.is_available():
         raise UserError(f'--device {args.device}: there is no CUDA device, use --device cpu')
     check_values(args)
-    for flag in ('resume', 'initial_checkpoint', 'checkpoint'):
-        path = getattr(args, flag, '')
-        if path and not os.path.exists(path):
-            raise UserError(f'--{flag.replace("_", "-")}: {path} does not exist')
+    check_checkpoints(args)
     if name == 'train' and not going_on:
         check_run_folder(args)
     # one of timm's readers, which knows its data; timm takes any other name for a folder of images
@@ -75,6 +73,20 @@ def check_weights(args: argparse.Namespace) -> None:
         raise UserError(f'there are no published weights for {args.model}: {what}')
 
 
+def check_checkpoints(args: argparse.Namespace) -> None:
+    """Raise if a checkpoint is missing, or is not as it was written: torch does not compare the checksums in it."""
+    for flag in CHECKPOINTS:
+        path = getattr(args, flag, '')
+        if path and not os.path.exists(path):
+            raise UserError(f'--{flag.replace("_", "-")}: {path} does not exist')
+        try:
+            damaged = find_damage(path) if os.path.isfile(path) else None
+        except Exception:  # zipfile and zlib each have their own
+            continue  # the script will not be able to read it, and then it is said what is wrong
+        if damaged is not None:
+            raise UserError(f'{path} is damaged, the checksum of {damaged!r} in it is wrong: use another checkpoint')
+
+
 def check_run_folder(args: argparse.Namespace) -> None:
     """Raise if the run would write over another one."""
     if not args.experiment or args.resume:
@@ -91,8 +103,7 @@ def explain_checkpoint(args: argparse.Namespace, error: Exception) -> str | None
         args: The script's arguments.
         error: What the script raised.
     """
-    flags = ('resume', 'initial_checkpoint', 'checkpoint')
-    path = next((p for p in (getattr(args, flag, '') for flag in flags) if p), None)
+    path = next((p for p in (getattr(args, flag, '') for flag in CHECKPOINTS) if p), None)
     if path is None or not os.path.isfile(path):
         return None
     try:

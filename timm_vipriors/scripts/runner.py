@@ -29,6 +29,7 @@ from ..errors import UserError
 from ..task import FeatureClassificationTask, feature_dim
 from .augmentation import add_augmentation_options, make_lsb_swap, swap_first
 from .checkout import find_checkout, find_in_checkout, version_warning
+from .config_file import check_config
 from .criterion import add_criterion_options, check_criterion, make_criterion
 from .image_folders import add_data_options
 from .nonfinite import LossGuard, add_nonfinite_options
@@ -39,6 +40,8 @@ from .saving import LAST, Saver, find_last
 from .script_help import describe
 
 _logger = logging.getLogger('train')
+
+NEEDED = ('parser', 'main', 'create_dataset', 'create_loader', 'create_model')  # of a script
 
 
 def run(name: str, argv: Sequence[str]) -> int:
@@ -56,6 +59,8 @@ def run(name: str, argv: Sequence[str]) -> int:
     """
     script = prepare_script(name)
     with mock.patch.object(sys, 'argv', [script.parser.prog, *argv]):
+        if name == 'train':
+            check_config(script.parser, sys.argv[1:])
         args = parse_args(script)
         going_on = name == 'train' and args.resume == 'auto'
         if going_on:
@@ -97,7 +102,7 @@ def load_script(path: Path) -> ModuleType:
     script = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = script  # worker processes look classes up by module name
     spec.loader.exec_module(script)
-    missing = [attr for attr in ('parser', 'main', 'create_dataset', 'create_loader') if not hasattr(script, attr)]
+    missing = [attr for attr in NEEDED if not hasattr(script, attr)]
     if missing:
         raise UserError(f'{path} is not a script of timm that we know: it has no {", ".join(missing)}')
     return script
@@ -122,10 +127,9 @@ def default_device() -> str:
 
 def parse_args(script: ModuleType) -> argparse.Namespace:
     """The script's arguments, as it will parse them itself."""
-    try:
-        return script._parse_args()[0] if hasattr(script, '_parse_args') else script.parser.parse_args()
-    except FileNotFoundError as e:  # of --config
-        raise UserError(f'{e.filename} does not exist') from e
+    if not hasattr(script, '_parse_args'):
+        return script.parser.parse_args()
+    return script._parse_args()[0]
 
 
 @contextmanager
@@ -196,8 +200,18 @@ def plugged_in(script: ModuleType, args: argparse.Namespace, class_to_idx: dict[
                     _logger.info(f'LSB swap: {swap.k} low bits from another image, with probability {swap.p:g}')
         return loader
 
-    create_dataset, create_loader = script.create_dataset, script.create_loader
-    script.create_dataset, script.create_loader = make_dataset, make_loader
+    def make_model(*model_args: Any, **kwargs: Any) -> torch.nn.Module:
+        try:
+            return create_model(*model_args, **kwargs)
+        except Exception as e:  # models have asserts, a TypeError for an argument that they do not know, and more
+            given = ' '.join(f'{key}={value}' for key, value in args.model_kwargs.items())
+            flags = [f'--gp {args.gp}'] * bool(args.gp) + [f'--model-kwargs {given}'] * bool(given)
+            if not flags or explain_checkpoint(args, e):
+                raise
+            raise UserError(f'{args.model} cannot be made with {" ".join(flags)}: {e or type(e).__name__}') from e
+
+    create_dataset, create_loader, create_model = script.create_dataset, script.create_loader, script.create_model
+    script.create_dataset, script.create_loader, script.create_model = make_dataset, make_loader, make_model
     if hasattr(script, 'ClassificationTask'):
         script.ClassificationTask = make_task
     try:

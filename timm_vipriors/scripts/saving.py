@@ -149,7 +149,7 @@ def _not_finite(module: torch.nn.Module) -> Iterator[str]:
 
 def _epoch_and_metric(path: str) -> tuple[int, float | None]:
     try:
-        checkpoint: Mapping[str, Any] = read_checkpoint(path)
+        checkpoint: Mapping[str, Any] = read_checkpoint(path, whole=False)
         return int(checkpoint['epoch']), checkpoint.get('metric')
     except (ValueError, KeyError) as e:
         raise UserError(f'{path} is not a checkpoint of a training run: remove it, or resume from another one') from e

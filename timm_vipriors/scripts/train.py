@@ -41,7 +41,7 @@ add_training_options(parser)
 def _parse_args() -> tuple[argparse.Namespace, str]:
     args = parser.parse_args()
     if args.config:
-        with open(args.config) as f:
+        with open(args.config, encoding='utf-8') as f:
             parser.set_defaults(**yaml.safe_load(f))
         args = parser.parse_args()
     return args, yaml.safe_dump(vars(args), default_flow_style=False)
@@ -150,7 +150,7 @@ def main() -> None:
         **scheduler_kwargs(args, decreasing_metric=eval_metric == 'loss'),
         updates_per_epoch=updates_per_epoch,
     )
-    if start_epoch > 0:
+    if start_epoch > 0 and scheduler is not None:
         scheduler.step_update(start_epoch * updates_per_epoch) if args.sched_on_updates else scheduler.step(start_epoch)
 
     best = (None, None)
@@ -168,7 +168,8 @@ def main() -> None:
             if args.distributed and args.dist_bn:
                 utils.distribute_bn(task.get_trainable_module(), args.world_size, args.dist_bn == 'reduce')
             if (epoch + 1) % args.val_interval != 0 and epoch + 1 != num_epochs:
-                scheduler.step(epoch + 1, metric=None)
+                if scheduler is not None:
+                    scheduler.step(epoch + 1, metric=None)
                 continue  # as timm does: no evaluation, no checkpoint
             eval_metrics = None
             for ema in (False, True) if task.has_ema() else (False,):
@@ -196,7 +197,8 @@ def main() -> None:
                     f'Epoch {epoch}: {epoch + 1} of {num_epochs} done  loss {train_metrics["loss"]:.4f}  '
                     f'{eval_metric} {metric:.2f} (best {best[0]:.2f} in epoch {best[1]})  lr {lrs[0]:.3g}  {left} left'
                 )
-            scheduler.step(epoch + 1, metric)
+            if scheduler is not None:
+                scheduler.step(epoch + 1, metric)
             results.append({'epoch': epoch, 'train': train_metrics, 'validation': eval_metrics or {}})
     except KeyboardInterrupt:
         _logger.info('Interrupted: the last complete epoch is saved.')
@@ -317,7 +319,8 @@ def train_one_epoch(
         if utils.is_primary(args) and (last or update % args.log_interval == 0):
             rate = seen / (time.time() - started)
             _logger.info(f'Epoch {epoch}: update {update + 1} of {updates}  loss {losses.avg:.4f}  {rate:.0f} images/s')
-        scheduler.step_update(num_updates=num_updates, metric=losses.avg)
+        if scheduler is not None:
+            scheduler.step_update(num_updates=num_updates, metric=losses.avg)
     if hasattr(optimizer, 'sync_lookahead'):
         optimizer.sync_lookahead()
     mean = losses.avg

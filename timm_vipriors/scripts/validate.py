@@ -43,7 +43,7 @@ def validate(args) -> OrderedDict:
         **args.model_kwargs,
     )
     if args.checkpoint:
-        load_checkpoint(model, args.checkpoint, args.use_ema)
+        load_checkpoint(model, args.checkpoint, args.use_ema, weights_only=True)
     if args.reparam:
         model = reparameterize_model(model)
     param_count = sum(p.numel() for p in model.parameters())
