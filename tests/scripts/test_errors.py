@@ -1,5 +1,7 @@
 """Each mistake a user can make: one sentence, exit code 2, nothing written that looks like a result."""
 
+import gc
+import multiprocessing
 import os
 import shutil
 import sys
@@ -288,3 +290,21 @@ def test_nothing_is_left_changed(train_fails):
     argv = list(sys.argv)
     train_fails('--model', 'zzzzzzz')
     assert sys.argv == argv
+
+
+def test_loader_processes_end_with_the_run(fails, few_digits, tmp_path, scripts):
+    """Left to the garbage collector they wait for five seconds each, at some later moment."""
+    gc.collect()
+    gc.disable()
+    before = set(multiprocessing.active_children())
+    try:
+        assert main(['train', str(few_digits), *FLAGS, '--device', 'cpu', '--output', str(tmp_path / 'out')]) == 0
+        assert not set(multiprocessing.active_children()) - before
+        shutil.rmtree(tmp_path / 'out')
+        shutil.copytree(few_digits, tmp_path / 'data')
+        path = min((tmp_path / 'data' / 'train' / '3').iterdir())
+        path.write_bytes(path.read_bytes()[:60])
+        assert 'cannot be decoded' in fails('train', 'data', *FLAGS, '--device', 'cpu')
+        assert not set(multiprocessing.active_children()) - before
+    finally:
+        gc.enable()

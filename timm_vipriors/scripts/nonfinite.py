@@ -52,7 +52,8 @@ class LossGuard:
             self._hooks.append(register_optimizer_step_pre_hook(self._before_step))
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop watching, and let the loader go: its processes end with the last reference to it."""
+        self._loader = None
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()

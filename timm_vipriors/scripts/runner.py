@@ -10,6 +10,7 @@ import importlib.util
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -217,6 +218,7 @@ def plugged_in(script: ModuleType, args: argparse.Namespace, class_to_idx: dict[
     try:
         yield
     finally:
+        script.create_dataset, script.create_loader, script.create_model = create_dataset, create_loader, create_model
         guard.close()
     if guard.skipped and is_primary():
         _logger.warning(f'{guard.skipped} updates in all were skipped: a gradient was not finite')
@@ -259,6 +261,7 @@ def explained_errors(args: argparse.Namespace):
     try:
         yield
     except CorruptImageError as e:
+        traceback.clear_frames(e.__traceback__)  # which keep the loader, whose processes end with it
         raise UserError(e.sentence) from e
     except OSError as e:
         if e.errno not in (errno.ENOSPC, errno.EDQUOT):
