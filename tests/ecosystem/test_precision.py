@@ -1,10 +1,11 @@
 """bfloat16 and int8 on real images: how far from float32 a trained network gets with fewer bits.
 
 onnxruntime quantises every convolution and the classifier, statically (ranges of the activations from training images)
-or dynamically (from the batch at hand). torch's own dynamic quantisation would reach the classifier alone, as it knows
-linear layers only.
+or dynamically (from the batch at hand). torchao's dynamic quantisation reaches the classifier alone, as it knows linear
+layers only.
 """
 
+import copy
 from collections import Counter
 from typing import NamedTuple
 
@@ -110,3 +111,18 @@ def test_int8(how, trained_well, tmp_path):
     top1 = trained_well.top1(logits)
     print(f'top-1 {how}: {top1:.2f} %, float32: {trained_well.top1(expected):.2f} %')
     assert top1 == pytest.approx(trained_well.top1(expected), abs=INT8_WITHIN)
+
+
+@pytest.mark.slow
+def test_int8_by_torchao(trained_well):
+    from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_  # seconds, so not at the top
+
+    model = copy.deepcopy(trained_well.model)
+    quantize_(model, Int8DynamicActivationInt8WeightConfig())
+    assert [name for name, p in model.named_parameters() if type(p).__module__.startswith('torchao')] == ['fc.weight']
+    with torch.no_grad():
+        logits = model(trained_well.inputs)
+    float32 = trained_well.float32()
+    assert not torch.equal(logits, float32)
+    print(f'top-1 torchao: {trained_well.top1(logits):.2f} %, float32: {trained_well.top1(float32):.2f} %')
+    assert trained_well.top1(logits) == pytest.approx(trained_well.top1(float32), abs=INT8_WITHIN)

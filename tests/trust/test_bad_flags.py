@@ -236,11 +236,7 @@ def test_hostile_flags_of_the_scripts(number, things, safe, capsys):
     parsers = {name: runner.load_script(runner.find_script(name)).parser for name in cli.SCRIPTS}
     runner.add_our_options(parsers['train'])
     actions = {
-        name: [
-            a
-            for a in parser._actions
-            if a.option_strings and not isinstance(a, argparse._HelpAction) and a.dest != 'config'
-        ]
+        name: [a for a in parser._actions if a.option_strings and not isinstance(a, argparse._HelpAction)]
         for name, parser in parsers.items()
     }
 
