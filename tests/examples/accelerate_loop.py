@@ -42,6 +42,8 @@ def main(data, epochs=20):
             optimizer.step()
             scheduler.step()
 
+    if accelerator.num_processes > 1:  # each has BatchNorm statistics of its own
+        timm.utils.distribute_bn(model, accelerator.num_processes, reduce=True)
     task.eval()
     with torch.inference_mode():
         right = [accelerator.gather_for_metrics(model(x).argmax(1) == y) for x, y in validation_loader]
