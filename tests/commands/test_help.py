@@ -150,7 +150,7 @@ def test_examples_parse(words, monkeypatch):
         parse(line, monkeypatch)
 
 
-@pytest.mark.parametrize('words', ['timm-vipriors', *(set(PARSERS) - set(LEAVES))])
+@pytest.mark.parametrize('words', ['timm-vipriors', *sorted(set(PARSERS) - set(LEAVES))])
 def test_examples_of_groups_parse(words, monkeypatch):
     monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
     examples = examples_of(find_parser(words, monkeypatch))
