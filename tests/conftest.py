@@ -32,9 +32,13 @@ def find_timm(file: str) -> Path | None:
 
 
 def pytest_configure(config):
-    # torch 2.11 makes an instance of the bare class while it compiles any autograd function, and warns of that itself
-    message = "<class 'torch.autograd.function.Function'> should not be instantiated"
-    config.addinivalue_line('filterwarnings', f'ignore:{message}:DeprecationWarning')
+    # what torch 2.11 says of itself, when it compiles an autograd function, exports, or reads what it exported
+    for message in (
+        "<class 'torch.autograd.function.Function'> should not be instantiated:DeprecationWarning",
+        '.isinstance.treespec, LeafSpec.. is deprecated:FutureWarning',
+        'The given buffer is not writable:UserWarning',
+    ):
+        config.addinivalue_line('filterwarnings', f'ignore:{message}')
 
 
 @pytest.fixture(autouse=True)
