@@ -1,3 +1,4 @@
+import re
 import traceback
 
 import pytest
@@ -32,6 +33,16 @@ def test_good_images_are_timms(folder):  # whose data set leaves its files open
     assert ours[0] == theirs[0] == ((40, 40), 5)
 
 
+def error_of_a_loader(dataset):
+    loader = create_loader(dataset, (3, 40, 40), batch_size=6, num_workers=1, device=torch.device('cpu'))
+    try:
+        list(loader)
+    except CorruptImageError as e:
+        traceback.clear_frames(e.__traceback__)  # which keep the loader, whose process ends with it
+        return str(e)
+    return 'there was no error'
+
+
 @pytest.mark.parametrize(
     ('damage', 'message'),
     [
@@ -48,7 +59,4 @@ def test_a_broken_image_is_named(folder, damage, message):
     assert len(dataset[3]) == 2
     with pytest.raises(CorruptImageError, match=message):
         dataset[4]
-    loader = create_loader(dataset, (3, 40, 40), batch_size=6, num_workers=1, device=torch.device('cpu'))
-    with pytest.raises(CorruptImageError, match=message) as raised:
-        list(loader)
-    traceback.clear_frames(raised.tb)  # which keep the loader, whose process ends with it
+    assert re.search(message, error_of_a_loader(dataset))
