@@ -28,7 +28,8 @@ def usage(pid):
     total = 0
     for process in (pid, *children):
         for line in Path(f'/proc/{process}/smaps_rollup').read_text().splitlines():
-            if line.startswith('Pss:'):  # shared pages count once among all
+            # pages that they share count once; those of files also count less while another program has them
+            if line.startswith(('Pss_Anon:', 'Pss_Shmem:')):
                 total += int(line.split()[1]) / 1024
     return total, len(children), len(os.listdir(f'/proc/{pid}/fd'))
 
