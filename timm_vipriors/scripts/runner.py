@@ -10,6 +10,7 @@ import importlib.util
 import logging
 import os
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,7 +37,7 @@ from .image_folders import add_data_options
 from .nonfinite import LossGuard, add_nonfinite_options
 from .precision import add_precision_options
 from .preflight import check_before_start, explain_checkpoint
-from .ranks import is_primary, rank
+from .ranks import is_primary, rank, world_size
 from .saving import LAST, Saver, find_last
 from .script_help import describe
 
@@ -147,9 +148,12 @@ def plugged_in(script: ModuleType, args: argparse.Namespace, class_to_idx: dict[
     batches_per_epoch = None
     guard = LossGuard(skip=getattr(args, 'nonfinite', 'stop') == 'skip')
 
+    tasks = []
+
     def make_task(*task_args: Any, **kwargs: Any) -> FeatureClassificationTask:
         task = bare_task(*task_args, **kwargs)
         guard.watch(task)
+        tasks.append(task)
         return task
 
     def bare_task(
@@ -220,6 +224,11 @@ def plugged_in(script: ModuleType, args: argparse.Namespace, class_to_idx: dict[
     finally:
         script.create_dataset, script.create_loader, script.create_model = create_dataset, create_loader, create_model
         guard.close()
+        if world_size() > 1:
+            # gloo's thread needs the interpreter's lock to let go of its last tensors, and torch (2.11) holds the lock
+            # while it waits for that thread to end, which it does when the last task goes
+            time.sleep(0.1)
+        tasks.clear()
     if guard.skipped and is_primary():
         _logger.warning(f'{guard.skipped} updates in all were skipped: a gradient was not finite')
 
