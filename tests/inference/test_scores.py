@@ -2,12 +2,14 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
 import timm_vipriors
 from timm_vipriors.inference import ScoreFile, Scores
+from timm_vipriors.inference.scores import open_score_files
 
 from .score_files import names, random_scores, save
 
@@ -315,3 +317,27 @@ def test_import_is_light():
         'assert not found, found\n'
     )
     subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_many_files_come_in_their_order_and_few_are_ahead(tmp_path, monkeypatch):
+    paths = [str(tmp_path / f'{i}.npz') for i in range(40)]
+    for i in range(40):
+        save(tmp_path / f'{i}.npz', random_scores(3, 4, i), model=f'm{i}')
+    opened = []
+    plain_open = ScoreFile.open
+    monkeypatch.setattr(ScoreFile, 'open', lambda path: opened.append(path) or plain_open(path))
+    files = open_score_files(paths)
+    first = next(files)
+    time.sleep(0.2)
+    assert len(opened) <= 10  # at most eight threads
+    assert [first.model, *(file.model for file in files)] == [f'm{i}' for i in range(40)]
+    assert sorted(opened) == sorted(paths)
+
+
+def test_the_first_file_that_is_broken_is_named(tmp_path):
+    for name in ('a', 'b', 'c'):
+        save(tmp_path / f'{name}.npz', random_scores(3, 4))
+    for name in ('b', 'c'):
+        (tmp_path / f'{name}.npz').write_bytes(b'junk')
+    with pytest.raises(ValueError, match=r'b\.npz'):
+        list(open_score_files([str(tmp_path / f'{name}.npz') for name in ('a', 'b', 'c')]))

@@ -177,7 +177,7 @@ def _combine(
 def _join(paths: Sequence[str]) -> 'Joined':
     """The files joined; what was taken for granted goes to standard error."""
     from ..inference.join import join
-    from ..inference.scores import ScoreFile
+    from ..inference.scores import open_score_files
 
     seen = set()
     for path in paths:
@@ -187,7 +187,7 @@ def _join(paths: Sequence[str]) -> 'Joined':
         if os.path.realpath(path) in seen:
             raise UserError(f'{path} is named twice: name each file once, an average takes FILE:WEIGHT')
         seen.add(os.path.realpath(path))
-    joined = join(ScoreFile.open(path) for path in paths)
+    joined = join(open_score_files(paths))
     for note in joined.notes:
         print(f'note: {note}', file=sys.stderr)
     return joined

@@ -11,7 +11,9 @@ never by their position. Results of timm's inference.py can be read in a score f
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,6 +126,19 @@ class ScoreFile:
     def load(self) -> Scores:
         """All of it in memory."""
         return Scores(self.read(), self.filenames, self.targets, self.class_names, self.model)
+
+
+def open_score_files(paths: Iterable[str | os.PathLike]) -> Iterator[ScoreFile]:
+    """Files in their order, the next few opened by threads meanwhile: to compare its checksums reads a file whole."""
+    threads = min(os.cpu_count() or 1, 8)
+    with ThreadPoolExecutor(threads) as pool:
+        ahead: deque[Future[ScoreFile]] = deque()
+        for path in paths:
+            ahead.append(pool.submit(ScoreFile.open, path))
+            if len(ahead) > threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def write_scores(
