@@ -35,13 +35,13 @@ def check_values(args: argparse.Namespace) -> None:
     for name, value in vars(args).items():
         numbers = value if isinstance(value, list | tuple) else [value]
         if not all(math.isfinite(number) for number in numbers if isinstance(number, float)):
-            raise UserError(f'{_flag(name)}: expected a finite number, got {_text(value)}')
+            raise UserError(f'{flag_name(name)}: expected a finite number, got {_text(value)}')
     for names, lowest, highest in ((_FROM_1, 1, math.inf), (_FROM_0, 0, math.inf), (_SHARES, 0, 1)):
         for name in names:
             value = getattr(args, name, None)
             if isinstance(value, int | float) and not lowest <= value <= highest:
                 limits = f'from {lowest}' if highest == math.inf else f'in {lowest} … {highest}'
-                raise UserError(f'{_flag(name)} must be {limits}, got {value}')
+                raise UserError(f'{flag_name(name)} must be {limits}, got {value}')
     if not 0 <= getattr(args, 'seed', 0) < 2**31:
         raise UserError(f'--seed must be in 0 … 2147483647, got {args.seed}')
     if args.crop_pct is not None and args.crop_pct <= 0:
@@ -124,7 +124,8 @@ def check_output(output: str) -> None:
             raise UserError(f'--output {output} cannot be made: {path} is a file')
 
 
-def _flag(name: str) -> str:
+def flag_name(name: str) -> str:
+    """An argument's flag on the command line."""
     return f'--{name.replace("_", "-")}'
 
 

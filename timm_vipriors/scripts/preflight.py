@@ -10,7 +10,7 @@ import torch
 
 from ..checkpoint import find_damage, read_checkpoint
 from ..errors import UserError
-from .flag_values import check_values
+from .flag_values import check_values, flag_name
 from .image_folders import check_folders
 
 CHECKPOINTS = ('resume', 'initial_checkpoint', 'checkpoint')  # the flags that name one
@@ -78,7 +78,7 @@ def check_checkpoints(args: argparse.Namespace) -> None:
     for flag in CHECKPOINTS:
         path = getattr(args, flag, '')
         if path and not os.path.exists(path):
-            raise UserError(f'--{flag.replace("_", "-")}: {path} does not exist')
+            raise UserError(f'{flag_name(flag)}: {path} does not exist')
         try:
             damaged = find_damage(path) if os.path.isfile(path) else None
         except Exception:  # zipfile and zlib each have their own

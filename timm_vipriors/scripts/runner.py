@@ -129,9 +129,7 @@ def default_device() -> str:
 
 def parse_args(script: ModuleType) -> argparse.Namespace:
     """The script's arguments, as it will parse them itself."""
-    if not hasattr(script, '_parse_args'):
-        return script.parser.parse_args()
-    return script._parse_args()[0]
+    return script._parse_args()[0] if hasattr(script, '_parse_args') else script.parser.parse_args()
 
 
 @contextmanager
@@ -147,7 +145,6 @@ def plugged_in(script: ModuleType, args: argparse.Namespace, class_to_idx: dict[
     swap = make_lsb_swap(args) if hasattr(args, 'lsb_swap') else None  # a validation script has no such flag
     batches_per_epoch = None
     guard = LossGuard(skip=getattr(args, 'nonfinite', 'stop') == 'skip')
-
     tasks = []
 
     def make_task(*task_args: Any, **kwargs: Any) -> FeatureClassificationTask:
@@ -216,13 +213,13 @@ def plugged_in(script: ModuleType, args: argparse.Namespace, class_to_idx: dict[
             raise UserError(f'{args.model} cannot be made with {" ".join(flags)}: {e or type(e).__name__}') from e
 
     create_dataset, create_loader, create_model = script.create_dataset, script.create_loader, script.create_model
-    script.create_dataset, script.create_loader, script.create_model = make_dataset, make_loader, make_model
+    ours = dict(create_dataset=make_dataset, create_loader=make_loader, create_model=make_model)
     if hasattr(script, 'ClassificationTask'):
-        script.ClassificationTask = make_task
+        ours['ClassificationTask'] = make_task
     try:
-        yield
+        with mock.patch.multiple(script, **ours):
+            yield
     finally:
-        script.create_dataset, script.create_loader, script.create_model = create_dataset, create_loader, create_model
         guard.close()
         if world_size() > 1:
             # gloo's thread needs the interpreter's lock to let go of its last tensors, and torch (2.11) holds the lock
