@@ -1,107 +1,151 @@
-"""Checkpoints of timm models: reading them safely, and finding the classifier in them."""
+"""What a checkpoint says about itself: its model, its classes, and how its images were prepared.
+
+Checkpoints of our runs have all of it under the key `timm_vipriors`; of others the arguments of timm's training script
+are used, as far as they are there.
+"""
 
 import argparse
 import os
-import zipfile
+from dataclasses import dataclass, field
 from typing import Any
 
 import timm
 import torch
 from timm.models import clean_state_dict
 
-# where timm's, torchvision's and most other models keep their last layer, the most telling name first
+from .files import read_checkpoint
+
+DESCRIPTION = 'timm_vipriors'  # the key in a checkpoint
+DATA_KEYS = ('input_size', 'mean', 'std', 'interpolation', 'crop_pct', 'crop_mode')
+_BEST, _LAST = 'model_best.pth.tar', 'last.pth.tar'
+# where timm's, torchvision's and most other models keep their last layer, the most specific name first
 _CLASSIFIERS = (
-    *('head.fc.fc2', 'head.fc2', 'head.fc', 'head.head.l', 'head.l', 'head.linear', 'head.classifier.linear'),
-    *(
-        'heads.head',
-        'heads.0',
-        'head',
-        'fc',
-        'last_linear',
-        'classifier',
-        'classifier.6',
-        'classifier.3',
-        'classifier.1',
-    ),
-)
+    'head.fc.fc2 head.fc2 head.fc head.head.l head.l head.linear head.classifier.linear heads.head heads.0 head fc '
+    'last_linear classifier classifier.6 classifier.3 classifier.1'
+).split()
+# of which type a description's values must be: a checkpoint may come from anyone
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(('num_classes', 'in_chans', 'img_size'), int),
+    **dict.fromkeys(('input_size', 'mean', 'std', 'class_names'), (list, tuple)),
+    **dict.fromkeys(('model', 'gp', 'interpolation', 'crop_mode'), str),
+    'model_kwargs': dict,
+    'crop_pct': (int, float),
+}
 
 
-def read_checkpoint(path: str, whole: bool = True) -> dict:
-    """Read a checkpoint without running code from it.
-
-    Args:
-        path: The file.
-        whole: Read the tensors and compare the checksums, too; else tensors are read where they are used.
+def find_checkpoint(path: str | os.PathLike) -> str:
+    """The path of a checkpoint: the file itself, or of a run's folder its best or else its last checkpoint.
 
     Raises:
-        ValueError: If the file is not one.
-        OSError: If the file cannot be opened.
-    """
-    try:
-        if path.endswith('.safetensors'):
-            from safetensors.torch import load_file
-
-            return {'state_dict': load_file(path)}
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=not whole)
-        damaged = find_damage(path) if whole else None
-    except OSError:
-        raise
-    except Exception as e:  # torch, pickle and safetensors each have their own
-        raise ValueError(f'{path} is not a checkpoint: neither torch (weights only) nor safetensors can read it') from e
-    if damaged is not None:
-        raise ValueError(f'{path} is damaged: the checksum of {damaged!r} in it is wrong')
-    return checkpoint if isinstance(checkpoint, dict) else {}
-
-
-def find_damage(path: str) -> str | None:
-    """The name of a part of a checkpoint whose checksum is wrong, which torch does not look at; None if there is none.
-
-    Raises:
-        zipfile.BadZipFile: If what torch has read is no archive that Python can read.
-    """
-    if not zipfile.is_zipfile(path):  # the form before torch 1.6, which has no checksums
-        return None
-    with zipfile.ZipFile(path) as archive:
-        return archive.testzip()
-
-
-def read_classifier(path: str | os.PathLike, use_ema: bool = False) -> torch.Tensor:
-    """The classifier's weight (C, D) of a checkpoint.
-
-    It is found by the model's name where the checkpoint has one that timm knows, else by the names that classifiers
-    usually have. A 1×1 convolution is taken as the linear layer that it is.
-
-    Args:
-        path: A checkpoint of timm's train script, a bare state dict, or a .safetensors file.
-        use_ema: Take the averaged weights instead of the trained ones.
-
-    Raises:
-        ValueError: If the file cannot be read, or has no averaged weights or no classifier.
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If there is none.
     """
     path = os.fspath(path)
-    checkpoint = read_checkpoint(path)
-    if use_ema and 'state_dict_ema' not in checkpoint:
-        raise ValueError(f'{path} has no averaged weights: expected the key state_dict_ema')
-    state = checkpoint['state_dict_ema'] if use_ema else checkpoint.get('state_dict', checkpoint)
-    state = {key: value for key, value in state.items() if isinstance(key, str)} if isinstance(state, dict) else {}
-    state = clean_state_dict(state)
-    for name in (_classifier_of(checkpoint), *_CLASSIFIERS):
-        weight = state.get(f'{name}.weight')
-        if isinstance(weight, torch.Tensor) and weight.ndim in (2, 4) and weight.shape[2:].numel() == 1:
-            return weight.flatten(1)
-    raise ValueError(
-        f'{path} has no classifier: expected a linear layer or 1×1 convolution named fc, classifier, head …'
-    )
+    if not os.path.isdir(path):
+        if not os.path.exists(path):
+            raise FileNotFoundError(f'{path} does not exist: expected a checkpoint, or the folder of a run')
+        return path
+    for name in (_BEST, _LAST):
+        if os.path.isfile(os.path.join(path, name)):
+            return os.path.join(path, name)
+    raise FileNotFoundError(f'{path} has no checkpoint: expected {_BEST} or {_LAST} in the folder of a run')
 
 
-def _classifier_of(checkpoint: dict[str, Any]) -> str | None:
-    """The classifier's name by timm's record of the model, or None."""
-    names = checkpoint.get('arch'), getattr(checkpoint.get('args'), 'model', None)
-    arch = next((name for name in names if isinstance(name, str) and name), None)
-    if arch is None or not timm.is_model(arch):
-        return None
-    cfg = timm.get_pretrained_cfg(arch.split('.')[0])  # without the weights' tag, which may be unknown here
-    name = getattr(cfg, 'classifier', None)
-    return name[0] if isinstance(name, list | tuple) else name
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A checkpoint in memory.
+
+    Attributes:
+        path: The file.
+        content: All of it.
+        trained: The arguments of the training script, {} where it has none.
+        description: What our runs wrote about it, {} where there is nothing.
+    """
+
+    path: str
+    content: dict[str, Any]
+    trained: dict[str, Any] = field(default_factory=dict)
+    description: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike, mmap: bool = False) -> 'Checkpoint':
+        """Read a file, or the best checkpoint in the folder of a run; see `read_checkpoint` for the errors."""
+        path = find_checkpoint(path)
+        content = read_checkpoint(path, mmap)
+        trained, description = content.get('args'), content.get(DESCRIPTION)
+        trained = dict(vars(trained)) if isinstance(trained, argparse.Namespace) else {}
+        return cls(path, content, trained, description if isinstance(description, dict) else {})
+
+    def get(self, key: str) -> Any:
+        """A value by its name in `args`, from the description where that has it; None where neither has.
+
+        Raises:
+            ValueError: If it is of a type that it cannot have.
+        """
+        value = self.description.get(key)
+        value = self.trained.get(key) if value is None else value
+        if value in (None, '', {}, [], ()):
+            return None
+        if key in _TYPES and not isinstance(value, _TYPES[key]):
+            raise ValueError(f'{self.path} says {key} = {value!r:.80}, which is of a wrong type: give a flag for it')
+        return value
+
+    @property
+    def model(self) -> str | None:
+        """The model's name, or None."""
+        names = self.content.get('arch'), self.trained.get('model')
+        return next((name for name in names if isinstance(name, str) and name), None)
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """The classes in the order of the logits, or None where the checkpoint does not name them."""
+        names = self.get('class_names')
+        return list(map(str, names)) if names else None
+
+    @property
+    def num_classes(self) -> int | None:
+        """The number of classes: as it says, or else the rows of its classifier."""
+        if self.class_names:
+            return len(self.class_names)
+        if self.get('num_classes'):
+            return self.get('num_classes')
+        try:
+            return len(self.classifier_weight())
+        except ValueError:
+            return None
+
+    def state_dict(self, use_ema: bool = False) -> dict[str, torch.Tensor]:
+        """The weights by their names in the model, without the prefixes of wrappers.
+
+        Raises:
+            ValueError: If averaged weights are asked for and there are none, or there are no weights at all.
+        """
+        if use_ema and 'state_dict_ema' not in self.content:
+            raise ValueError(f'{self.path} has no averaged weights: leave --use-ema out, or train with --model-ema')
+        state = self.content['state_dict_ema'] if use_ema else self.content.get('state_dict', self.content)
+        if not isinstance(state, dict):
+            raise ValueError(f'{self.path} has no weights: expected a state_dict')
+        return clean_state_dict({key: value for key, value in state.items() if isinstance(key, str)})
+
+    def classifier_weight(self, use_ema: bool = False) -> torch.Tensor:
+        """The classifier's weight (C, D); a 1×1 convolution is taken as the linear layer that it is.
+
+        It is found by the model's name where timm knows it, else by the names that classifiers usually have.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        state = self.state_dict(use_ema)
+        for name in (self._classifier_name(), *_CLASSIFIERS):
+            weight = state.get(f'{name}.weight')
+            if isinstance(weight, torch.Tensor) and weight.ndim in (2, 4) and weight.shape[2:].numel() == 1:
+                return weight.flatten(1)
+        raise ValueError(
+            f'{self.path} has no classifier: expected a linear layer or 1×1 convolution named fc, classifier, head …'
+        )
+
+    def _classifier_name(self) -> str | None:
+        if self.model is None or not timm.is_model(self.model):
+            return None
+        cfg = timm.get_pretrained_cfg(self.model.split('.')[0])  # without the weights' tag, which may be unknown here
+        name = getattr(cfg, 'classifier', None)
+        return name[0] if isinstance(name, list | tuple) else name

@@ -11,7 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibratio
 
 from timm_vipriors.cli import main
 from timm_vipriors.inference import ScoreFile
-from timm_vipriors.inference.report.figures import CALIBRATION_BINS, gather
+from timm_vipriors.report.figures import CALIBRATION_BINS, gather
 
 
 @pytest.fixture

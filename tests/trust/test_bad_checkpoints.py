@@ -11,7 +11,8 @@ import pytest
 import timm
 import torch
 
-from timm_vipriors.checkpoint import read_checkpoint, read_classifier
+from timm_vipriors.checkpoint import Checkpoint
+from timm_vipriors.files import read_checkpoint
 from timm_vipriors.hierarchy import ClassHierarchy
 
 from .cases import ACCEPTED, REFUSED, at_scale, attempt, command, damaged, run_cases
@@ -184,7 +185,7 @@ def test_contents_of_checkpoints(number, tmp_path):
                 content[key] = rng.choice([_odd(rng), state, argparse.Namespace(model=_odd(rng))])
         torch.save(content, path)
         ema = rng.random() < 0.3
-        weight, sentence = attempt(lambda: read_classifier(path, ema), str(path))
+        weight, sentence = attempt(lambda: Checkpoint.read(path, ema).classifier_weight(), str(path))
         if sentence is not None:
             return REFUSED
         assert weight.ndim == 2

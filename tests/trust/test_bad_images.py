@@ -15,7 +15,7 @@ from timm_vipriors.data import StrictImageDataset
 from timm_vipriors.data.strict import CorruptImageError, decode
 from timm_vipriors.data.subset import make_subset
 from timm_vipriors.errors import UserError
-from timm_vipriors.inference.report.images import thumbnail
+from timm_vipriors.report.images import thumbnail
 from timm_vipriors.scripts import image_folders
 
 from .cases import ACCEPTED, REFUSED, at_scale, attempt, damaged, run_cases

@@ -2,7 +2,7 @@
 
 from html.parser import HTMLParser
 
-from timm_vipriors.inference.report.runs import read_run
+from timm_vipriors.report.runs import read_run
 
 from .cases import ACCEPTED, REFUSED, at_scale, attempt, command, damaged, run_cases
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from timm.data import create_dataset, create_loader
 
-from timm_vipriors.checkpoint import read_checkpoint
 from timm_vipriors.data import create_transform
 from timm_vipriors.data.seeded import SeededImageDataset
+from timm_vipriors.files import read_checkpoint
 
 from ..states import equal
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from timm_vipriors.checkpoint import read_checkpoint
+from timm_vipriors.files import read_checkpoint
 
 from ..states import equal
 from .training import ENVIRONMENT, training

@@ -7,9 +7,9 @@ import timm
 import torch
 from torch import nn
 
-from timm_vipriors.checkpoint import read_checkpoint
 from timm_vipriors.cli import main
 from timm_vipriors.errors import UserError
+from timm_vipriors.files import read_checkpoint
 from timm_vipriors.hierarchy import ClassHierarchy
 from timm_vipriors.loss import CenterLoss, CompositeLoss, PositiveClassLoss, TreeSupervisionLoss, create_loss
 from timm_vipriors.loss.composite import CRITERIA

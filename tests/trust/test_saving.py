@@ -9,8 +9,8 @@ import pytest
 import timm
 import torch
 
-from timm_vipriors.checkpoint import read_checkpoint
 from timm_vipriors.errors import UserError
+from timm_vipriors.files import read_checkpoint
 from timm_vipriors.scripts.saving import Saver, trim_summary
 
 from ..states import equal

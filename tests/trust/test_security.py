@@ -11,7 +11,7 @@ import pytest
 
 import timm_vipriors
 from timm_vipriors.cli import main
-from timm_vipriors.inference.report.markup import el
+from timm_vipriors.report.markup import el
 
 from ..inference.score_files import random_scores, save
 

@@ -119,7 +119,7 @@ def _exit(number: int, frame: object) -> None:
 
 def write_tables(args: argparse.Namespace, trainings: list['Training']) -> None:
     """Print the table of what is finished, and write it in all its forms."""
-    from ..inference.files import replacing
+    from ..files import atomic_write
     from ..recipes.comparison import compare, markdown, to_csv
 
     by_row = {row: [t for t in trainings if t.row == row] for row in args.rows}
@@ -132,20 +132,20 @@ def write_tables(args: argparse.Namespace, trainings: list['Training']) -> None:
     text = markdown(rows)
     print(f'\n{text}')
     for name, content in (('table.md', text), ('table.csv', to_csv(rows))):
-        with replacing(os.path.join(args.output, name)) as partial:
+        with atomic_write(os.path.join(args.output, name)) as partial:
             Path(partial).write_text(content, encoding='utf-8')
     draw(args, rows)
 
 
 def draw(args: argparse.Namespace, rows: list['Row']) -> None:
     """Write the pictures, or say what they need."""
-    from ..inference.files import replacing
+    from ..files import atomic_write
     from ..recipes.comparison_plot import curves_figure, table_figure
 
     title = f'{os.path.basename(os.path.abspath(args.data))}, {max(row.top1.seeds for row in rows)} seeds'
     try:
         for name, figure in (('table.png', table_figure), ('curves.png', curves_figure)):
-            with replacing(os.path.join(args.output, name)) as partial:
+            with atomic_write(os.path.join(args.output, name)) as partial:
                 figure(rows, title).savefig(partial, dpi=150)
     except ImportError as e:
         print(f'no pictures: {e}', file=sys.stderr)

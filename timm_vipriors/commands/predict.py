@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
 
 def read_training(args: argparse.Namespace) -> dict[str, Any]:
     """Complete the arguments by those of the training, and return these."""
-    from ..checkpoint import read_checkpoint
+    from ..files import read_checkpoint
     from ..scripts.preflight import count_classes
 
     if not args.checkpoint:

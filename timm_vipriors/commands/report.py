@@ -36,9 +36,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..inference.files import replacing
-    from ..inference.report.images import check_images
-    from ..inference.report.page import build_page
+    from ..files import atomic_write
+    from ..report.images import check_images
+    from ..report.page import build_page
 
     _check_output(args)
     if args.images is not None:
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError('--images shows mistakes of models: give a score file too, or leave it out')
     page = build_page(runs, models, title=args.title, images=args.images).encode()
     try:
-        with replacing(args.output) as partial, open(partial, 'wb') as file:
+        with atomic_write(args.output) as partial, open(partial, 'wb') as file:
             file.write(page)
     except OSError as e:
         raise UserError(f'the page cannot be written: {e}') from e
@@ -66,9 +66,9 @@ def _check_output(args: argparse.Namespace) -> None:
 
 def _read(sources: list[str]) -> tuple[list, list]:
     """The trainings, and the models with their paths; of each file only its figures stay in memory."""
-    from ..inference.report.figures import gather
-    from ..inference.report.runs import read_run
     from ..inference.scores import ScoreFile
+    from ..report.figures import gather
+    from ..report.runs import read_run
 
     runs, models = [], []
     for source in sources:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 
 from ..errors import UserError
-from ..progress import progress
+from ..files import progress
 from .subset_manifest import MANIFEST, Row, check_split_name, is_utf8, listed_rows, shown, write_manifest
 from .subset_tree import find_manifest, make_tree
 

@@ -16,7 +16,7 @@ from operator import itemgetter
 from typing import BinaryIO
 
 from ..errors import UserError
-from ..progress import progress
+from ..files import progress
 from .subset_manifest import MANIFEST, naming, read_manifest, shown
 
 try:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from ..progress import progress
+from ..files import progress
 from .join import Joined
 
 _BLOCK_ELEMENTS = 2**18  # scores of one member in a block

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from ..files import atomic_write
 from .ensemble import EnsembleRun
-from .files import replacing
 from .scores import some_names
 
 
@@ -50,7 +50,10 @@ def write_submission(path: str | os.PathLike, run: EnsembleRun) -> None:
 
 def _write_csv(path: str | os.PathLike, header: Sequence[str], rows: Iterable[Sequence]) -> None:
     # surrogateescape: file names need not be UTF-8
-    with replacing(path) as partial, open(partial, 'w', encoding='utf-8', errors='surrogateescape', newline='') as file:
+    with (
+        atomic_write(path) as partial,
+        open(partial, 'w', encoding='utf-8', errors='surrogateescape', newline='') as file,
+    ):
         writer = csv.writer(file, lineterminator='\n')
         writer.writerow(header)
         writer.writerows(rows)

@@ -17,7 +17,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .files import replacing
+from ..files import atomic_write
 
 # what damaged bytes can raise: OSError is for a place that cannot be in a file
 _UNREADABLE = (
@@ -119,7 +119,7 @@ def write_npz(
         arrays: Arrays by their names.
         blocks: Shape (N, C) and blocks of rows of float32 arrays, by their names.
     """
-    with replacing(path) as partial, zipfile.ZipFile(partial, 'w') as archive:
+    with atomic_write(path) as partial, zipfile.ZipFile(partial, 'w') as archive:
         for name, (shape, parts) in blocks.items():
             with archive.open(f'{name}.npy', 'w', force_zip64=True) as file:
                 header = {'descr': '<f4', 'fortran_order': False, 'shape': shape}

@@ -15,7 +15,7 @@ from timm.data.readers.reader_image_folder import ReaderImageFolder
 from torch import nn
 
 from ..data.strict import StrictImageDataset
-from ..progress import progress_bar
+from ..files import progress_bar
 from .scores import Scores
 from .tta import create_tta_transform, parse_tta, views
 

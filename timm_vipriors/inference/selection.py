@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..progress import progress
+from ..files import progress
 from .ensemble import checked_shape, in_top
 
 _BLOCK_ELEMENTS = 2**18  # scores of one member in a block

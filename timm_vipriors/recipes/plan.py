@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
-from ..inference.files import replacing
-from ..inference.report.runs import read_run
+from ..files import atomic_write
+from ..report.runs import read_run
 from .catalogue import bash_command, find_recipe
 
 PLAN, FINISHED = 'plan.json', 'finished.json'
@@ -45,7 +45,7 @@ class Training:
 
     def finish(self, seconds: float | None) -> None:
         """Note that it has come to its end, and how long it took, None where it was interrupted and went on."""
-        with replacing(self.folder / FINISHED) as partial:
+        with atomic_write(self.folder / FINISHED) as partial:
             Path(partial).write_text(json.dumps({'seconds': seconds}) + '\n')
 
     def seconds(self) -> float | None:
@@ -151,5 +151,5 @@ def _claim(output: Path, plan: dict) -> None:
     if output.exists() and any(output.iterdir()):
         raise UserError(f'{output} is there already and is no ablation: name another folder with -o')
     output.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         Path(partial).write_text(json.dumps(plan, indent=2) + '\n')

@@ -13,7 +13,7 @@ from timm.data.readers.reader_image_folder import ReaderImageFolder
 
 from ..data.strict import CorruptImageError, check_is_file, decode
 from ..errors import UserError
-from ..progress import progress
+from ..files import progress
 from .learning_rate import describe_update
 from .precision import precision_warning
 from .ranks import is_primary, world_size

@@ -8,8 +8,9 @@ from pathlib import Path
 import timm
 import torch
 
-from ..checkpoint import find_damage, read_checkpoint
 from ..errors import UserError
+from ..files import damaged_part as find_damage
+from ..files import read_checkpoint
 from .flag_values import check_values, flag_name
 from .image_folders import check_folders
 

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from timm import utils
 
-from ..checkpoint import read_checkpoint
 from ..errors import UserError
+from ..files import read_checkpoint
 
 LAST = 'last.pth.tar'
 _TEMPORARY = ('tmp.pth.tar', 'recovery_tmp.pth.tar', 'copy.tmp', 'summary.tmp')
@@ -149,7 +149,7 @@ def _not_finite(module: torch.nn.Module) -> Iterator[str]:
 
 def _epoch_and_metric(path: str) -> tuple[int, float | None]:
     try:
-        checkpoint: Mapping[str, Any] = read_checkpoint(path, whole=False)
+        checkpoint: Mapping[str, Any] = read_checkpoint(path, mmap=True)
         return int(checkpoint['epoch']), checkpoint.get('metric')
     except (ValueError, KeyError) as e:
         raise UserError(f'{path} is not a checkpoint of a training run: remove it, or resume from another one') from e

@@ -6,7 +6,7 @@ import io
 import pytest
 from PIL import Image
 
-from timm_vipriors.inference.report.images import thumbnail
+from timm_vipriors.report.images import thumbnail
 
 
 def picture(folder, name, size=(300, 200), **options):

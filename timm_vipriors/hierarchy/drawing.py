@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .hierarchy import ClassHierarchy
+    from .tree import ClassHierarchy
 
 _COLORS = ('#1f77b4', '#c62828', '#2e8b2e', '#7e57c2', '#cc6a00', '#00838f', '#c2428b', '#795548', '#6b7a1e', '#3f51b5')
 _GREY = '#777777'

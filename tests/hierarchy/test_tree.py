@@ -612,7 +612,7 @@ def test_pictures(tmp_path):
 
 def test_pictures_say_the_names(tmp_path):
     pytest.importorskip('matplotlib')
-    from timm_vipriors.hierarchy_plot import tree_figure
+    from timm_vipriors.hierarchy.drawing import tree_figure
 
     for classes in (10, 160):
         names = [f'class {i}' for i in range(classes)]

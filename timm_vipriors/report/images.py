@@ -6,7 +6,7 @@ import os
 import warnings
 from pathlib import Path, PurePath
 
-from ...errors import UserError
+from ..errors import UserError
 
 THUMBNAIL = 160  # pixels of the longer side
 

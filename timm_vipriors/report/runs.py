@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import UserError
+from ..errors import UserError
 
 SUMMARY, SETTINGS = 'summary.csv', 'args.yaml'
 COLUMNS = ('train_loss', 'eval_loss', 'eval_top1', 'eval_top5', 'lr')

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import UserError
-from ..scores import Scores
+from ..errors import UserError
+from ..inference.scores import Scores
 
 CALIBRATION_BINS = 15
 CONFIDENCE_BINS = 20

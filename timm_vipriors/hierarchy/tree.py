@@ -8,17 +8,16 @@ workshops, §3.2 (the tree supervision loss over that hierarchy).
 import json
 import os
 import re
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from operator import index
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from .checkpoint import read_classifier
-from .hierarchy_sources import checked_names, some_of, tree_from_edges, tree_from_groups
+from ..checkpoint import Checkpoint
+from ..files import atomic_write
+from .sources import checked_names, some_of, tree_from_edges, tree_from_groups
 
 _FORMAT = 'timm-vipriors hierarchy'
 
@@ -147,7 +146,7 @@ class ClassHierarchy:
         Raises:
             ValueError: If the file cannot be read, or no classifier is recognised in it.
         """
-        return cls.induce(read_classifier(path, use_ema), class_names)
+        return cls.induce(Checkpoint.read(path).classifier_weight(use_ema), class_names)
 
     @classmethod
     def from_groups(
@@ -237,7 +236,8 @@ class ClassHierarchy:
             'class_names': self.class_names,
             'node_names': self.node_names,
         }
-        with _whole_file(path) as file:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
             file.write_text(json.dumps(content, ensure_ascii=False) + '\n', encoding='utf-8')
 
     @classmethod
@@ -259,14 +259,14 @@ class ClassHierarchy:
         Args:
             max_lines: Stop there, the last line saying how many more there are; None for all.
         """
-        from .hierarchy_plot import tree_lines
+        from .drawing import tree_lines
 
         if max_lines is not None and max_lines < 1:
             raise ValueError(f'max_lines must be at least 1, got {max_lines}')
         return '\n'.join(tree_lines(self, max_lines))
 
     def draw(self, path: str | os.PathLike) -> None:
-        """Write a picture of the tree with the names of all classes: see `hierarchy_plot.tree_figure`.
+        """Write a picture of the tree with the names of all classes: see `drawing.tree_figure`.
 
         Args:
             path: The file; its ending says the format, .png, .svg or .pdf.
@@ -275,10 +275,11 @@ class ClassHierarchy:
             ImportError: If matplotlib is missing.
             ValueError: If matplotlib does not know the format.
         """
-        from .hierarchy_plot import tree_figure
+        from .drawing import tree_figure
 
         figure = tree_figure(self)
-        with _whole_file(path) as file:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
             figure.savefig(file, format=file.suffix[1:] or 'png', dpi='figure', bbox_inches='tight', pad_inches=0.2)
 
     def __eq__(self, other: object) -> bool:
@@ -318,14 +319,3 @@ def _checked_content(content: object) -> tuple[list[int], list[str], dict[int, s
     if not isinstance(node_names, dict) or not all(re.fullmatch('0|[1-9][0-9]{0,17}', key) for key in node_names):
         raise ValueError('expected node_names as an object from node ids to strings')
     return parents, class_names, {int(key): name for key, name in node_names.items()}
-
-
-@contextmanager
-def _whole_file(path: str | os.PathLike) -> Iterator[Path]:
-    """A file beside a path that takes its place at the end, if nothing was raised."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f'.{path.name}-', dir=path.parent) as folder:
-        file = Path(folder, path.name)
-        yield file
-        file.replace(path)

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from importlib import resources
 
-from ... import __version__
-from ...errors import UserError
+from .. import __version__
+from ..errors import UserError
 from .curves import MAX_RUNS, training_section
 from .figures import Figures, wilson
 from .markup import Markup, el

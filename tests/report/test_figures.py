@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from timm_vipriors.errors import UserError
-from timm_vipriors.inference.report.figures import (
+from timm_vipriors.inference.scores import Scores
+from timm_vipriors.report.figures import (
     MAX_MISTAKES,
     calibrate,
     confused_pairs,
@@ -15,8 +16,7 @@ from timm_vipriors.inference.report.figures import (
     target_scores,
     wilson,
 )
-from timm_vipriors.inference.report.runs import read_run
-from timm_vipriors.inference.scores import Scores
+from timm_vipriors.report.runs import read_run
 
 HEADER = 'epoch,train_loss,eval_loss,eval_top1,eval_top5,lr'
 
@@ -131,7 +131,7 @@ def test_the_rank_does_not_depend_on_the_chunks(monkeypatch):
     scores = make_scores(100, 9)
     rows = np.arange(3, 100)
     whole = target_scores(scores.scores, scores.targets, rows)
-    monkeypatch.setattr('timm_vipriors.inference.report.figures._CHUNK', 7)
+    monkeypatch.setattr('timm_vipriors.report.figures._CHUNK', 7)
     for one, other in zip(whole, target_scores(scores.scores, scores.targets, rows), strict=True):
         assert np.array_equal(one, other)
 

@@ -6,12 +6,12 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from timm_vipriors.inference.report.charts import Series, line_chart, nice_ticks
-from timm_vipriors.inference.report.curves import training_section
-from timm_vipriors.inference.report.figures import gather
-from timm_vipriors.inference.report.markup import Markup, el, shorten
-from timm_vipriors.inference.report.matrix import confusion_matrix
-from timm_vipriors.inference.report.runs import read_run
+from timm_vipriors.report.charts import Series, line_chart, nice_ticks
+from timm_vipriors.report.curves import training_section
+from timm_vipriors.report.figures import gather
+from timm_vipriors.report.markup import Markup, el, shorten
+from timm_vipriors.report.matrix import confusion_matrix
+from timm_vipriors.report.runs import read_run
 
 from .test_figures import HEADER, make_scores, write_run
 

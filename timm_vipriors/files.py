@@ -1,0 +1,129 @@
+"""Files and the texts about them, in one place: atomic writing, checkpoints, progress, and names in messages."""
+
+import argparse
+import errno
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar('T')
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield the path of a temporary file, which replaces `path` atomically at the end, or is removed after an error.
+
+    Raises:
+        OSError: If `path` is there and is no regular file (a device would be lost), or cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, 'not a regular file', str(path))
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, 'there is no such folder', str(path.parent))
+    # in a folder of its own, since a temporary file itself would be readable by its owner alone
+    with with_filename(path), tempfile.TemporaryDirectory(prefix=f'.{path.name}-', dir=path.parent) as folder:
+        partial = Path(folder, path.name)
+        yield partial
+        os.replace(partial, path)
+
+
+@contextmanager
+def with_filename(path: str | os.PathLike) -> Iterator[None]:
+    """Add the file's name to an OSError that has none, such as that of a write to a full disk."""
+    try:
+        yield
+    except OSError as e:
+        if e.filename is None:
+            e.filename = os.fspath(path)
+        raise
+
+
+def read_checkpoint(path: str | os.PathLike, mmap: bool = False) -> dict[str, Any]:
+    """Read a checkpoint without running code from it.
+
+    Args:
+        path: A file of torch.save, or a .safetensors file, which gives a `state_dict` alone.
+        mmap: Map the tensors into memory instead of reading them, and skip their checksums.
+
+    Raises:
+        ValueError: If the file is not a checkpoint, or is damaged.
+        OSError: If the file cannot be opened.
+    """
+    import torch
+
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, 'expected a checkpoint, got a folder', path)
+    try:
+        if path.endswith('.safetensors'):
+            from safetensors.torch import load_file
+
+            return {'state_dict': load_file(path)}
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
+        damaged = None if mmap else damaged_part(path)
+    except OSError:
+        raise
+    except Exception as e:  # torch, pickle and safetensors each have their own
+        raise ValueError(f'{path} is not a checkpoint: neither torch (weights only) nor safetensors can read it') from e
+    if damaged is not None:
+        raise ValueError(f'{path} is damaged: the checksum of {damaged!r} in it is wrong')
+    return content if isinstance(content, dict) else {}
+
+
+def damaged_part(path: str) -> str | None:
+    """The first part of a torch file whose checksum is wrong, which torch does not compare; None if all are right."""
+    if not zipfile.is_zipfile(path):  # the format before torch 1.6 has no checksums
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip()
+
+
+def progress(items: Iterable[T], total: int, description: str, unit: str = 'image') -> Iterator[T]:
+    """Yield the items, with a progress bar on standard error if that is a terminal."""
+    return iter(progress_bar(total, description, unit, items))
+
+
+def progress_bar(total: int, description: str, unit: str = 'image', items: Iterable | None = None) -> Any:
+    """The tqdm bar of `progress`, whose `update(n)` counts several items at once."""
+    from tqdm import tqdm  # comes with timm
+
+    return tqdm(items, total=total, desc=description, unit=f' {unit}s', disable=None, leave=False)
+
+
+def printable(text: object) -> str:
+    """A text on one line, with escapes for what a terminal would obey or could not print."""
+    text = str(text)
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
+def first_names(names: Iterable[object], most: int = 5) -> str:
+    """The first few names for a message, and how many more there are."""
+    names = list(names)
+    more = f' and {len(names) - most:,} more' if len(names) > most else ''
+    return ', '.join(map(printable, names[:most])) + more
+
+
+def plural(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun: `plural(2, 'class', 'classes')` is '2 classes'."""
+    return f'{number:,} {one if number == 1 else many or one + "s"}'
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def text_table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Rows of cells in aligned columns: the first `left` flush left, the others flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    aligned = (
+        [cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        for row in rows
+    )
+    return '\n'.join('  '.join(cells).rstrip() for cells in aligned)
