@@ -4,7 +4,8 @@ import pytest
 
 from timm_vipriors.cli import main
 from timm_vipriors.scripts.learning_rate import describe_update, learning_rate
-from timm_vipriors.scripts.runner import add_our_options, find_script, load_script
+from timm_vipriors.scripts.options import add_our_options
+from timm_vipriors.scripts.runner import find_script, load_script
 
 from .test_training import FLAGS, summary
 

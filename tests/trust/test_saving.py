@@ -93,7 +93,7 @@ def test_killed_before_any_step_it_goes_on_as_if_it_was_not(tmp_path, monkeypatc
                     epoch += 1
                 except Killed:
                     saver = make_saver(folder, decreasing=decreasing)
-                    saver.go_on()
+                    saver.take_up()
                     last = folder / 'last.pth.tar'
                     epoch = epoch_of(last) + 1 if last.exists() else 0
         files = {name: epoch_of(folder / name) for name in names(folder)}
@@ -204,9 +204,9 @@ def test_trim_summary(tmp_path, text, epoch, expected):
 def test_records_without_their_checkpoint_are_not_thrown_away(saver, tmp_path):
     (tmp_path / 'summary.csv').write_text('epoch,loss\n0,1\n1,2\n')
     with pytest.raises(UserError, match=r'summary.csv tells of a run whose last.pth.tar is missing'):
-        saver.go_on()
+        saver.take_up()
     (tmp_path / 'summary.csv').write_text('epoch,loss\n0,1\n')  # killed before its first checkpoint
-    saver.go_on()
+    saver.take_up()
     assert names(tmp_path) == []
 
 

@@ -55,7 +55,7 @@ def check_free(path: str, force: bool) -> None:
 def read_class_names(path: str) -> list[str]:
     """The lines of a file, or the classes of a data folder in timm's order."""
     if os.path.isdir(path):
-        from ..scripts.image_folders import find_images
+        from ..scripts.folders import find_images
 
         return list(find_images(path, 'train', '').class_to_idx)
     try:

@@ -94,8 +94,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..data.strict import CorruptImageError
     from ..inference.tta import parse_tta
-    from ..scripts.flag_values import check_device
-    from ..scripts.preflight import check_model, check_weights, explain_checkpoint
+    from ..scripts.flag_checks import check_device
+    from ..scripts.checks import check_model, check_weights, explain_checkpoint
     from ..scripts.runner import default_device
 
     check_free(args.output, args.force)

@@ -1,4 +1,4 @@
-"""The learning rate of a training whose batch is not the one that it was set for."""
+"""The learning rate of a run, by the rule of timm's train.py, and what the run says of it before it starts."""
 
 import argparse
 
@@ -9,15 +9,10 @@ def effective_batch(args: argparse.Namespace, devices: int) -> int:
 
 
 def learning_rate(args: argparse.Namespace, devices: int) -> tuple[float, str]:
-    """The learning rate of a training, by the rule of timm's train.py.
+    """The learning rate, and how it was scaled: 'linear', 'sqrt', or '' where it was given.
 
-    Args:
-        args: The script's arguments: `lr`, or where that is not given `lr_base` for a batch of `lr_base_size`, scaled
-            as `lr_base_scale` says, or by the optimizer where that is empty.
-        devices: The number of processes.
-
-    Returns:
-        The rate, and how it was scaled: 'linear', 'sqrt', or '' where it was given.
+    Without `lr` it is `lr_base`, for a batch of `lr_base_size`, scaled as `lr_base_scale` says, or by the kind of the
+    optimizer where that is empty.
     """
     if args.lr:
         return args.lr, ''
@@ -26,8 +21,14 @@ def learning_rate(args: argparse.Namespace, devices: int) -> tuple[float, str]:
     return args.lr_base * (ratio**0.5 if scale == 'sqrt' else ratio), scale
 
 
-def describe_update(args: argparse.Namespace, devices: int) -> str:
-    """The images of an update and its learning rate, in a line."""
+def describe_update(args: argparse.Namespace, devices: int, resumed_rate: float | None = None) -> str:
+    """The images of an update and its learning rate, in a line.
+
+    Args:
+        args: The script's arguments.
+        devices: The number of processes.
+        resumed_rate: The rate in the checkpoint that the run resumes from: an optimizer's state wins over the flags.
+    """
     factors = [f'{args.batch_size:,}']
     if devices > 1:
         factors.append(f'{devices} devices')
@@ -38,4 +39,6 @@ def describe_update(args: argparse.Namespace, devices: int) -> str:
     how = {'': '', 'linear': ', scaled linearly', 'sqrt': ', scaled by the square root'}[scale]
     if scale:
         how += f' from {args.lr_base:g} for {args.lr_base_size:,}'
+    if resumed_rate is not None and abs(resumed_rate - rate) > 1e-9 * max(rate, resumed_rate):
+        rate, how = resumed_rate, f", the checkpoint's, and not the flags' {rate:g}: --no-resume-opt takes theirs"
     return f'an update learns from {effective_batch(args, devices):,} images{product} at a rate of {rate:g}{how}'

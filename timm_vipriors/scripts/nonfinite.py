@@ -1,6 +1,5 @@
-"""What happens when the loss is no number any more: the training stops and says where, or leaves the update out."""
+"""What happens when the loss is not a finite number: the run stops and says where, or the update is skipped."""
 
-import argparse
 import logging
 from typing import Any
 
@@ -14,24 +13,14 @@ from ..errors import UserError
 _logger = logging.getLogger('train')
 
 
-def add_nonfinite_options(group: argparse._ActionsContainer) -> None:
-    """Add our flag to a training script's."""
-    group.add_argument(
-        '--nonfinite',
-        choices=('stop', 'skip'),
-        default='stop',
-        help='where the loss or a gradient is NaN or infinite: stop, or skip the update and count (default: stop)',
-    )
-
-
 class LossGuard:
     """Watches the losses of a task and, to skip updates, the gradients.
 
     Args:
-        skip: Whether updates are skipped. If not, the training stops at the first loss that is not finite.
+        skip: Skip updates. If not, the run stops at the first loss that is not finite.
 
     Attributes:
-        skipped: How many updates were.
+        skipped: How many updates were skipped.
     """
 
     def __init__(self, skip: bool = False) -> None:
@@ -40,23 +29,40 @@ class LossGuard:
         self._batches = self._epoch = self._batch = 0
         self._loader: Any = None
         self._hooks: list[Any] = []
+        self._buffers: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._spoiled = False  # whether they have seen a batch that was not finite
 
     def follow(self, loader: Any) -> None:
-        """Tell the epoch and the batch by the training's loader."""
+        """Tell the epoch and the batch by the training loader."""
         self._loader = loader
 
     def watch(self, task: nn.Module) -> None:
-        """Look at every result of a task in training."""
+        """Check every result of a task in training."""
         self._hooks.append(task.register_forward_hook(self._after_forward))
         if self.skip:
+            self._hooks.append(task.register_forward_pre_hook(self._before_forward))
             self._hooks.append(register_optimizer_step_pre_hook(self._before_step))
 
     def close(self) -> None:
-        """Stop watching, and let the loader go: its processes end with the last reference to it."""
+        """Stop watching, and release the loader: its processes end with the last reference to it."""
         self._loader = None
+        self._buffers = []
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
+
+    def _before_forward(self, task: nn.Module, inputs: tuple) -> None:
+        """Remember what the forward pass changes: BatchNorm's statistics and centres."""
+        if torch.is_grad_enabled():
+            self._restore()
+            self._buffers = [(b, b.clone()) for b in task.get_trainable_module().buffers()]
+
+    def _restore(self) -> None:
+        """Undo what a batch that was not finite has changed; only after its backward pass, which needs it."""
+        if self._spoiled:
+            for buffer, before in self._buffers:
+                buffer.data.copy_(before)
+            self._spoiled = False
 
     def _after_forward(self, task: nn.Module, inputs: tuple, result: dict[str, torch.Tensor]) -> None:
         if not torch.is_grad_enabled():
@@ -65,12 +71,13 @@ class LossGuard:
         if torch.isfinite(result['loss']):
             return
         loss = result['loss'].item()
-        where = f'epoch {self._epoch}, batch {self._batch}: the loss is {loss}: {blame(task, *inputs, result)}'
+        where = f'epoch {self._epoch}, batch {self._batch}: the loss is {loss}: {diagnose(task, *inputs, result)}'
         if not self.skip:
             raise UserError(
                 f'{where}. Nothing was saved since the last checkpoint. A lower --lr, --clip-grad 1 or --amp-dtype '
-                f'bfloat16 often help; --nonfinite skip leaves such updates out'
+                f'bfloat16 often help; --nonfinite skip skips such updates'
             )
+        self._spoiled = True
         _logger.warning(where)
 
     def _count(self) -> None:
@@ -85,6 +92,7 @@ class LossGuard:
         self._batches += 1
 
     def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
+        self._restore()
         grads = [p.grad for group in optimizer.param_groups for p in group['params'] if p.grad is not None]
         if not grads or torch.stack([grad.detach().norm() for grad in grads]).isfinite().all():
             return
@@ -93,7 +101,7 @@ class LossGuard:
         _logger.warning(f'epoch {self._epoch}: update skipped, a gradient is not finite; {self.skipped} so far')
 
 
-def blame(task: nn.Module, input: torch.Tensor, target: torch.Tensor, result: dict[str, torch.Tensor]) -> str:
+def diagnose(task: nn.Module, input: torch.Tensor, target: torch.Tensor, result: dict[str, torch.Tensor]) -> str:
     """What is not finite: the images, the logits, or which terms of a composite loss."""
     if not torch.isfinite(input).all():
         return 'the images of the batch are not finite'

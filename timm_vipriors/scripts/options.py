@@ -1,15 +1,39 @@
-"""The flags of the bundled scripts: a selection of those of timm's train.py and validate.py, with their meanings."""
+"""The flags of the scripts: ours, and of the bundled ones a selection of timm's, with the same names and meanings."""
 
 import argparse
 from typing import Any, NoReturn
 
-from ..help_formatter import HelpFormatter
+from ..help_formatter import HelpFormatter, make_epilog
+from ..loss.composite import BASES, check_spec
 
+DEFAULT_PROB = 0.5  # of LSB swap
 SCRIPTS_HINT = (
     "If timm's own script has it, get timm's scripts and point TIMM_SCRIPTS at them: "
     'git clone https://github.com/huggingface/pytorch-image-models && '
     'export TIMM_SCRIPTS="$PWD/pytorch-image-models"'
 )
+
+_DESCRIPTIONS = {
+    'train': "Train a model: timm's train.py, or where TIMM_SCRIPTS is not set the bundled one, which has a selection "
+    'of its flags. Those of the group timm-vipriors are ours.',
+    'validate': "Measure a model on a split: timm's validate.py, or where TIMM_SCRIPTS is not set the bundled one, "
+    'which has a selection of its flags.',
+}
+_EXAMPLES = {
+    'train': [
+        'timm-vipriors train DATA --model dsk_resnext50_32x4d --epochs 100',
+        'timm-vipriors train DATA --model dsk_resnext50_32x4d --criterion pcl+center',
+        'timm-vipriors train DATA --model efficientnet_b3 --criterion focal-cosine \\\n'
+        '    --criterion-kwargs gamma=2 xent_weight=0.1 --smoothing 0 --lsb-swap 2',
+        'timm-vipriors train DATA --model resnet50 --experiment mine --resume auto',
+    ],
+    'validate': [
+        'timm-vipriors validate DATA --model dsk_resnext50_32x4d \\\n    --checkpoint output/train/RUN/last.pth.tar',
+        'timm-vipriors validate DATA --model dsk_resnext50_32x4d \\\n    --checkpoint last.pth.tar --use-ema --reparam',
+    ],
+}
+_NOTES = """DATA has a folder for each split, train and validation, and in these a folder for each class. TIMM_SCRIPTS
+is the path of a checkout of pytorch-image-models, of the version of the installed timm."""
 
 
 class ScriptParser(argparse.ArgumentParser):
@@ -93,7 +117,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     flag(group, '--train-split', type=str, default='train', help='split to train on')
     flag(group, '--val-split', type=str, default='validation', help="split to evaluate; '' for none")
     flag(group, '--initial-checkpoint', default='', metavar='FILE', help='weights to start from')
-    flag(group, '--resume', default='', metavar='FILE', help='checkpoint to go on from; auto: that of --experiment')
+    flag(group, '--resume', default='', metavar='FILE', help='checkpoint to resume from; auto: that of --experiment')
     flag(group, '--no-resume-opt', action='store_true', help='resume without the optimizer')
     flag(group, '--output', default='', metavar='DIR', help='where runs are kept: ./output/train if not given')
     flag(group, '--experiment', default='', type=str, help="name of the run's folder: time, model, size if not given")
@@ -163,3 +187,67 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     flag(group, '--model-ema', action='store_true', help='evaluate a moving average of the weights too')
     flag(group, '--model-ema-decay', type=float, default=0.9998, help='its decay')
     flag(group, '--model-ema-warmup', action='store_true', help='let the decay warm up')
+
+
+def add_our_options(parser: argparse.ArgumentParser) -> None:
+    """Add our flags to the parser of a training script, timm's or the bundled one."""
+    group = parser.add_argument_group('timm-vipriors')
+    flag(
+        group,
+        '--criterion',
+        type=_loss_spec,
+        metavar='SPEC',
+        help=f"training loss in place of the script's own: {', '.join(BASES)}, each also with +center, +tsl or "
+        '+center+tsl',
+    )
+    flag(
+        group,
+        '--criterion-kwargs',
+        nargs='+',
+        default={},
+        action=KeyValues,
+        metavar='K=V',
+        help='its arguments, such as gamma=2 xent_weight=0.1',
+    )
+    flag(
+        group,
+        '--hierarchy',
+        default='',
+        metavar='FILE',
+        help='tree of the classes for +tsl, as `timm-vipriors hierarchy` writes it; without one, '
+        '--criterion-kwargs tree_start_epoch=M tree_update_every=N grows one from the model',
+    )
+    flag(group, '--lsb-swap', type=int, default=0, metavar='K', help='swap the K low bits of images, before all else')
+    flag(group, '--lsb-prob', type=float, default=DEFAULT_PROB, metavar='P', help='probability of a swap')
+    flag(group, '--check-images', action='store_true', help='decode every image before the start, name broken ones')
+    flag(
+        group,
+        '--no-amp',
+        dest='amp',
+        action='store_false',
+        default=argparse.SUPPRESS,  # --amp has one
+        help='no automatic mixed precision: cancels an earlier --amp, such as that of a recipe',
+    )
+    flag(
+        group,
+        '--nonfinite',
+        choices=('stop', 'skip'),
+        default='stop',
+        help='where the loss or a gradient is NaN or infinite: stop, or skip the update and count',
+    )
+
+
+def _loss_spec(text: str) -> str:
+    try:
+        return check_spec(text)
+    except ValueError as e:
+        raise argparse.ArgumentTypeError(str(e)) from None
+
+
+def describe(parser: argparse.ArgumentParser, name: str) -> None:
+    """Give the parser of a script our program name, description, examples and way of printing help."""
+    parser.prog = f'timm-vipriors {name}'
+    parser.usage = '%(prog)s DIR --model NAME [flags]\n       %(prog)s --help   (lists the flags)'
+    parser.description = _DESCRIPTIONS[name]
+    parser.epilog = make_epilog(_EXAMPLES[name], _NOTES)
+    parser.formatter_class = HelpFormatter

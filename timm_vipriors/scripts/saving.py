@@ -1,7 +1,7 @@
-"""Checkpoints that survive what happens to machines: no moment of a run leaves its folder without a whole one.
+"""Checkpoints that survive kills and full disks: at no moment of a run is its folder without a whole one.
 
-timm's saver writes to a temporary file, then takes the old checkpoint away and gives the new one its name; a run killed
-in between has none. A full disk leaves half a file. A resumed run of an older timm forgets which epoch was best.
+timm's saver writes to a temporary file, then removes the old checkpoint and renames the new one; a run killed in
+between has none. A full disk leaves half a file. A resumed run of an older timm forgets which epoch was best.
 """
 
 import csv
@@ -16,14 +16,14 @@ import torch
 from timm import utils
 
 from ..errors import UserError
-from ..files import read_checkpoint
+from ..files import atomic_write, first_line, read_checkpoint
 
 LAST = 'last.pth.tar'
-_TEMPORARY = ('tmp.pth.tar', 'recovery_tmp.pth.tar', 'copy.tmp', 'summary.tmp')
+_TEMPORARY = ('tmp.pth.tar', 'recovery_tmp.pth.tar', 'copy.tmp')
 
 
 class Saver(utils.CheckpointSaver):
-    """timm's checkpoint saver with names that change hands in one step, and nothing saved that is not finite."""
+    """timm's checkpoint saver, whose files are replaced atomically, and which saves nothing that is not finite."""
 
     def _save(self, save_path: str, epoch: int, metric: float | None = None) -> None:
         bad = next(_not_finite(self.model), None)
@@ -37,16 +37,17 @@ class Saver(utils.CheckpointSaver):
             with open(save_path, 'rb') as f:
                 os.fsync(f.fileno())
         except (OSError, RuntimeError) as e:  # torch has a RuntimeError for a full disk
-            with_space = f'{save_path} could not be written ({_first_line(e)}): is the disk full?'
             _remove(save_path)
-            raise UserError(f'{with_space} {self._what_is_there()}') from e
+            raise UserError(
+                f'{save_path} could not be written ({first_line(e)}): is the disk full? {self._what_is_there()}'
+            ) from e
 
     def _replace(self, src: str, dst: str) -> None:
         os.replace(src, dst)
         _remove(src)  # replacing does nothing where both are names of one file
 
     def _duplicate(self, src: str, dst: str) -> None:
-        # beside the old one first, which then changes hands in one step
+        # beside the old one, which it then replaces atomically
         copy = os.path.join(os.path.dirname(dst), 'copy.tmp')
         _remove(copy)
         try:
@@ -54,14 +55,14 @@ class Saver(utils.CheckpointSaver):
             self._replace(copy, dst)
         except OSError as e:
             _remove(copy)
-            raise UserError(f'{dst} could not be written ({_first_line(e)}). {self._what_is_there()}') from e
+            raise UserError(f'{dst} could not be written ({first_line(e)}). {self._what_is_there()}') from e
 
     def _what_is_there(self) -> str:
         last = os.path.join(self.checkpoint_dir, LAST)
         return f'{last} is the last checkpoint' if os.path.exists(last) else 'there is no checkpoint yet'
 
-    def go_on(self) -> None:
-        """Take up the folder of a run that stopped: the checkpoints kept, the best of them, what was cut short."""
+    def take_up(self) -> None:
+        """Continue in the folder of a run that stopped: the checkpoints kept, the best of them, what was cut short."""
         for name in _TEMPORARY:
             _remove(os.path.join(self.checkpoint_dir, name))
         last = os.path.join(self.checkpoint_dir, LAST)
@@ -91,13 +92,13 @@ class Saver(utils.CheckpointSaver):
 
 
 def find_last(args: Any) -> str:
-    """The checkpoint that `--resume auto` goes on from: the last of the experiment's folder, '' if there is none.
+    """The checkpoint that `--resume auto` resumes from: the last of the experiment's folder, '' if there is none.
 
     Raises:
         UserError: If the experiment has no name.
     """
     if not args.experiment:
-        raise UserError('--resume auto needs --experiment NAME: the run of that name goes on, or begins')
+        raise UserError('--resume auto needs --experiment NAME: it resumes the run of that name, or starts it')
     path = os.path.join(args.output or './output/train', args.experiment, LAST)
     return path if os.path.exists(path) else ''
 
@@ -106,7 +107,7 @@ def forget_first_record(folder: str) -> None:
     """Remove a summary.csv that a run left which was killed before its first checkpoint.
 
     Raises:
-        UserError: If it tells of more than one epoch: then there was a checkpoint.
+        UserError: If it has more than one epoch: then there was a checkpoint.
     """
     path = os.path.join(folder, 'summary.csv')
     if not os.path.exists(path):
@@ -114,12 +115,12 @@ def forget_first_record(folder: str) -> None:
     with open(path, encoding='utf-8') as f:
         text = f.read()
     if not 'epoch,'.startswith(text[:6]) or text.count('\n') > 2:
-        raise UserError(f'{path} tells of a run whose {LAST} is missing: bring it back, or name another --experiment')
+        raise UserError(f'{path} belongs to a run whose {LAST} is missing: restore it, or name another --experiment')
     os.remove(path)
 
 
 def trim_summary(folder: str, epoch: int) -> None:
-    """Keep the rows of summary.csv up to an epoch, each once: those of later ones will be written again."""
+    """Keep the rows of summary.csv up to an epoch, each once: those of later epochs will be written again."""
     path = os.path.join(folder, 'summary.csv')
     if not os.path.exists(path):
         return
@@ -134,10 +135,8 @@ def trim_summary(folder: str, epoch: int) -> None:
     out = io.StringIO(newline='')
     csv.writer(out, lineterminator='\n' if '\r\n' not in text else '\r\n').writerows([rows[0], *kept.values()])
     if out.getvalue() != text:
-        temporary = os.path.join(folder, 'summary.tmp')
-        with open(temporary, 'w', newline='', encoding='utf-8') as f:
-            f.write(out.getvalue())
-        os.replace(temporary, path)
+        with atomic_write(path) as partial:
+            partial.write_text(out.getvalue(), encoding='utf-8', newline='')
 
 
 def _not_finite(module: torch.nn.Module) -> Iterator[str]:
@@ -158,7 +157,3 @@ def _epoch_and_metric(path: str) -> tuple[int, float | None]:
 def _remove(path: str) -> None:
     if os.path.lexists(path):
         os.remove(path)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,11 +1,10 @@
 """The bundled training script, for those without a checkout of timm: timm's parts in the order of timm's train.py.
 
-It knows nothing of our criteria; `runner` plugs them in, here as in timm's own script. With the same flags and seed
+It knows nothing of our losses: `Plugin` replaces its parts as those of timm's own script. With the same flags and seed
 both give the same losses on the CPU.
 """
 
 import argparse
-import json
 import logging
 import os
 import time
@@ -154,7 +153,6 @@ def main() -> None:
         scheduler.step_update(start_epoch * updates_per_epoch) if args.sched_on_updates else scheduler.step(start_epoch)
 
     best = (None, None)
-    results = []
     started = time.time()
     try:
         for epoch in range(start_epoch, num_epochs):
@@ -171,13 +169,14 @@ def main() -> None:
                 if scheduler is not None:
                     scheduler.step(epoch + 1, metric=None)
                 continue  # as timm does: no evaluation, no checkpoint
-            eval_metrics = None
+            eval_metrics, figures = None, []
             for ema in (False, True) if task.has_ema() else (False,):
                 if loader_eval is None:
                     break
                 if ema and args.distributed and args.dist_bn:
                     utils.distribute_bn(task.get_trainable_module(ema=True), args.world_size, args.dist_bn == 'reduce')
                 eval_metrics = validate(task.get_eval_model(ema=ema), loader_eval, args, device, amp_autocast)
+                figures.append(f'{"averaged weights: " if ema else ""}{eval_metrics[eval_metric]:.2f}')
             metric = (train_metrics if eval_metrics is None else eval_metrics)[eval_metric]
             if primary:
                 summary = os.path.join(output_dir, 'summary.csv')
@@ -195,17 +194,15 @@ def main() -> None:
                 left = timedelta(seconds=round((time.time() - started) / done * (num_epochs - epoch - 1)))
                 _logger.info(
                     f'Epoch {epoch}: {epoch + 1} of {num_epochs} done  loss {train_metrics["loss"]:.4f}  '
-                    f'{eval_metric} {metric:.2f} (best {best[0]:.2f} in epoch {best[1]})  lr {lrs[0]:.3g}  {left} left'
+                    f'{eval_metric} {", ".join(figures) or f"{metric:.2f}"} (best {best[0]:.2f} in epoch {best[1]})  '
+                    f'lr {lrs[0]:.3g}  {left} left'
                 )
             if scheduler is not None:
                 scheduler.step(epoch + 1, metric)
-            results.append({'epoch': epoch, 'train': train_metrics, 'validation': eval_metrics or {}})
     except KeyboardInterrupt:
-        _logger.info('Interrupted: the last complete epoch is saved.')
+        pass  # as timm does; the runner says how to resume
     if args.distributed:
         torch.distributed.destroy_process_group()
-    if primary:
-        print(f'--result\n{json.dumps(results[-10:], indent=4)}')
 
 
 def create_data(args, data_config, device):

@@ -1,0 +1,260 @@
+"""Checks a script's flags, data and checkpoints before it starts, where a mistake would cost time or be silently wrong.
+
+What timm refuses at once by the flag's name is left to timm.
+"""
+
+import argparse
+import difflib
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import timm
+
+from ..checkpoint import DATA_KEYS, Checkpoint, find_checkpoint
+from ..errors import UserError
+from ..files import damaged_part, first_names
+from .flag_checks import channels, check_values, flag_name
+from .folders import Folders, averaging_warning, precision_warning
+from .learning_rate import describe_update
+from .ranks import is_primary, world_size
+
+CHECKPOINTS = ('resume', 'initial_checkpoint', 'checkpoint')  # the flags that name one
+_READERS = ('torch/', 'hfds/', 'hfids/', 'tfds/', 'wds/')
+
+
+@dataclass
+class Checked:
+    """What the checks found out.
+
+    Attributes:
+        class_names: The classes in the order of the logits, None where the data does not say.
+        flags: Flags to add to the script's command line.
+    """
+
+    class_names: list[str] | None = None
+    flags: list[str] = field(default_factory=list)
+
+    def add(self, args: argparse.Namespace, name: str, value: Any) -> None:
+        """Set an argument here and on the script's command line."""
+        setattr(args, name, value)
+        if isinstance(value, dict):
+            words = [f'{key}={item!r}' for key, item in value.items()]
+        else:
+            words = [str(item) for item in (value if isinstance(value, list | tuple) else [value])]
+        self.flags += [flag_name(name), *words]
+
+
+def check_run(name: str, args: argparse.Namespace, given: set[str], resuming: bool) -> Checked:
+    """Check all that a script is about to use, and print what a training run will do.
+
+    Args:
+        name: 'train' or 'validate'.
+        args: The script's arguments; they are completed where the data or the checkpoint says them.
+        given: The arguments that the command line has.
+        resuming: Whether the run's folder may hold its beginning.
+
+    Raises:
+        UserError: In one sentence, what is wrong.
+    """
+    checked = Checked()
+    checkpoint = read_checkpoints(args, checked)
+    if name == 'validate' and checkpoint is not None:
+        adopt(checkpoint, args, given, checked)
+    check_model(args.model, bulk=name == 'validate')
+    check_weights(args)
+    check_values(args)
+    if name == 'train' and not resuming:
+        check_run_folder(args)
+    root = args.data_dir or args.data
+    # one of timm's readers, which knows its data; timm takes any other name for a folder of images
+    if args.dataset.lower().startswith(_READERS):
+        if getattr(args, 'check_images', False):
+            raise UserError('--check-images is for folders of images, not for a --dataset')
+        return checked
+    if not root:
+        raise UserError('name the data folder: the first argument, or --data-dir')
+    splits = {'train': args.train_split, 'validation': args.val_split} if name == 'train' else {'': args.split}
+    folders = Folders(root, splits, args.class_map)
+    if not folders.are_folders:
+        return checked
+    checked.class_names = check_classes(folders, args, checkpoint)
+    if args.num_classes is None:
+        checked.add(args, 'num_classes', len(checked.class_names))
+    if name == 'train':
+        announce(folders, args, checkpoint)
+    return checked
+
+
+def announce(folders: Folders, args: argparse.Namespace, checkpoint: Checkpoint | None) -> None:
+    """Say what a run will train on and how, and stop what would have no batch or broken images."""
+    if is_primary():
+        lines = folders.describe(args.batch_size)
+        rate = resumed_rate(checkpoint) if args.resume and not args.no_resume_opt else None
+        lines.append(f'  {describe_update(args, world_size(), rate)}')
+        updates = args.epochs * folders.updates_per_epoch(args)
+        found = [*folders.warnings(), precision_warning(args), averaging_warning(args, updates)]
+        lines += [f'  warning: {warning}' for warning in found if warning]
+        print('\n'.join(lines), file=sys.stderr)
+    folders.check(args.batch_size)
+    if args.check_images and is_primary():
+        folders.check_images('L' if channels(args) == 1 else 'RGB')
+
+
+def check_model(name: str, bulk: bool = False) -> None:
+    """Raise unless timm knows the model. A validation script in bulk also takes a pattern, 'all' or a file of names."""
+    if ':' in name or timm.is_model(name):
+        return
+    if bulk and (name == 'all' or os.path.isfile(name) or timm.list_models(name)):
+        return
+    names = timm.list_models()
+    close = [n for n in names if n.startswith(name)][:3] or difflib.get_close_matches(name.split('.')[0], names)
+    hint = f'did you mean {", ".join(close)}?' if close else 'timm.list_models() lists what there is'
+    raise UserError(f'unknown model {name!r}: {hint}')
+
+
+def check_weights(args: argparse.Namespace) -> None:
+    """Raise if published weights are asked for, or needed, that there are not."""
+    path = getattr(args, 'pretrained_path', None)
+    if path:
+        if not args.pretrained:
+            raise UserError('--pretrained-path is ignored without --pretrained: add it, or use --initial-checkpoint')
+        if not os.path.isfile(path):
+            raise UserError(f'--pretrained-path: {path} does not exist')
+        return
+    needed = args.pretrained or getattr(args, 'checkpoint', None) == ''  # a validation script falls back on them
+    if needed and timm.is_model(args.model) and not timm.is_model_pretrained(args.model):
+        what = 'leave --pretrained out' if args.pretrained else 'name its weights with --checkpoint'
+        raise UserError(f'there are no published weights for {args.model}: {what}')
+
+
+def read_checkpoints(args: argparse.Namespace, checked: Checked) -> Checkpoint | None:
+    """The checkpoint that a run resumes from or validates, mapped into memory; None without one.
+
+    Raises:
+        UserError: If one is missing or damaged: torch does not compare the checksums in it.
+    """
+    read = None
+    for flag in CHECKPOINTS:
+        given = getattr(args, flag, '')
+        if not given:
+            continue
+        try:
+            path = find_checkpoint(given)
+        except OSError as e:
+            raise UserError(f'{flag_name(flag)}: {e}') from e
+        if path != given:
+            checked.add(args, flag, path)
+        if not os.path.isfile(path):  # validate.py takes a folder of checkpoints too
+            continue
+        try:
+            damaged = damaged_part(path)
+        except Exception:  # zipfile and zlib each have their own; reading it will say what is wrong
+            damaged = None
+        if damaged is not None:
+            raise UserError(f'{path} is damaged, the checksum of {damaged!r} in it is wrong: use another checkpoint')
+        try:
+            read = Checkpoint.read(path, mmap=not path.endswith('.safetensors'))
+        except (ValueError, OSError) as e:
+            raise UserError(str(e)) from e
+    return read
+
+
+def adopt(checkpoint: Checkpoint, args: argparse.Namespace, given: set[str], checked: Checked) -> None:
+    """Take model, its arguments and the preparation of the images from the checkpoint that is validated.
+
+    Raises:
+        UserError: If a flag contradicts the checkpoint's own description.
+    """
+    names = {'model': checkpoint.model, 'model_kwargs': checkpoint.get('model_kwargs'), 'gp': checkpoint.get('gp')}
+    if checkpoint.description:
+        names |= {key: checkpoint.get(key) for key in ('num_classes', *DATA_KEYS)}
+    size = names.get('input_size')
+    for key, value in names.items():
+        if value is None or not hasattr(args, key):
+            continue
+        said = getattr(args, key)
+        if key == 'input_size' and 'img_size' in given:
+            continue  # a network may be tested at another size than it was trained at
+        if key not in given or said in (None, '', {}):
+            checked.add(args, key, value)
+        elif key in ('model', 'num_classes', 'gp') and checkpoint.description and said != value:
+            raise UserError(
+                f'{flag_name(key)} {said} contradicts {checkpoint.path}, which says {value}: leave the flag out'
+            )
+    if 'img_size' in given and size and not getattr(args, 'input_size', None):
+        checked.add(args, 'in_chans', size[0])
+
+
+def resumed_rate(checkpoint: Checkpoint | None) -> float | None:
+    """The learning rate in a checkpoint's optimizer, from which the schedule goes on; None without one."""
+    try:
+        group = checkpoint.content['optimizer']['param_groups'][0]
+        rate = group.get('initial_lr', group['lr'])
+    except (AttributeError, KeyError, IndexError, TypeError):
+        return None
+    return float(rate) if isinstance(rate, int | float) else None
+
+
+def explain_checkpoint(args: argparse.Namespace, error: Exception) -> str | None:
+    """What is wrong with the checkpoint that a script failed to load, or None if that is not why it failed."""
+    path = next((p for p in (getattr(args, flag, '') for flag in CHECKPOINTS) if p), None)
+    if path is None or not os.path.isfile(path):
+        return None
+    if isinstance(error, ValueError) and 'criterion' in str(error):
+        return f'{path}: {error}'
+    try:
+        checkpoint = Checkpoint.read(path)
+        state = checkpoint.state_dict()
+    except (ValueError, OSError) as e:
+        return str(e)
+    if not (isinstance(error, RuntimeError) and 'loading state_dict' in str(error)):
+        return None
+    arch, classes = checkpoint.model or 'another model', checkpoint.num_classes
+    if checkpoint.model in (None, args.model) and classes == args.num_classes:
+        return f'{path} does not fit --model {args.model}: its weights are named {first_names(state, 3)}'
+    return (
+        f'{path} is a checkpoint of {arch} with {classes or "an unknown number of"} classes, which does not fit '
+        f'--model {args.model} with {args.num_classes or "its default number of"} classes'
+    )
+
+
+def check_classes(folders: Folders, args: argparse.Namespace, checkpoint: Checkpoint | None) -> list[str]:
+    """The classes in the order of the logits: the checkpoint's where it names them, else those of the folders.
+
+    Raises:
+        UserError: If the folders, the checkpoint and --num-classes do not agree.
+    """
+    names = folders.class_names
+    trained = checkpoint.class_names if checkpoint is not None else None
+    if trained is not None and not getattr(args, 'initial_checkpoint', ''):
+        unknown = sorted(set(names) - set(trained))
+        missing = sorted(set(trained) - set(names)) if getattr(args, 'resume', '') else []
+        if unknown or missing:
+            raise UserError(
+                f'{folders.root} has other classes than {checkpoint.path}: '
+                + '; '.join(
+                    f'{what} {first_names(which)}' for what, which in (('new', unknown), ('missing', missing)) if which
+                )
+            )
+        names = trained
+    if args.num_classes is not None and args.num_classes != len(names):
+        raise UserError(
+            f'--num-classes {args.num_classes} contradicts the data: there are {len(names)} classes in '
+            f'{args.class_map or folders.root}. Leave it out, or give a --class-map'
+        )
+    return names
+
+
+def check_run_folder(args: argparse.Namespace) -> None:
+    """Raise if the run would overwrite another one, or its folder would lie in a file."""
+    output = Path(args.output or './output/train')
+    for path in (output, *output.parents):
+        if path.is_file():
+            raise UserError(f'--output {args.output} cannot be made: {path} is a file')
+    if args.experiment and not args.resume and (output / args.experiment / 'summary.csv').exists():
+        raise UserError(
+            f'{output / args.experiment} holds a run already: resume it (--resume auto), or name another --experiment'
+        )

@@ -1,0 +1,213 @@
+"""Looks at the image folders before a script starts: a block that says what is there, and errors for what is not."""
+
+import argparse
+import os
+import sys
+from collections import Counter
+from multiprocessing.pool import ThreadPool
+
+from timm.data import create_dataset
+from timm.data.dataset_factory import _search_split
+from timm.data.readers.reader_image_folder import ReaderImageFolder
+
+from ..data.datasets import CorruptImageError, check_is_file, decode
+from ..errors import UserError
+from ..files import first_line, first_names, plural, progress
+from .ranks import world_size
+
+_MOST_LISTED = 20  # broken images
+
+
+def find_images(root: str, split: str, class_map: str = '') -> ReaderImageFolder:
+    """timm's reader of a split.
+
+    Raises:
+        UserError: If there is nothing to read; it says what is missing.
+    """
+    if not os.path.exists(root):
+        raise UserError(f'the data folder {root} does not exist')
+    try:
+        return create_dataset('', root=root, split=split, class_map=class_map).reader
+    except (RuntimeError, AssertionError) as e:
+        if class_map and 'class map' in str(e):
+            raise UserError(f'--class-map {class_map}: {e}') from e
+        raise UserError(
+            f'no images for the split {split!r} in {_search_split(root, split)}: expected a folder for each class '
+            f'there, with its images'
+        ) from e
+    except Exception as e:  # a tar file or class map that is none can raise anything
+        files = f'{root} with the class map {class_map}' if class_map else root
+        raise UserError(f'timm cannot read the images of {files}: {first_line(e)}') from e
+
+
+class Folders:
+    """The image folders of a run, by what they are for.
+
+    Args:
+        root: The data folder.
+        splits: The names of the splits by their purpose: 'train' and 'validation', or one for a validation script.
+        class_map: The file of --class-map, or ''.
+
+    Attributes:
+        class_names: The classes in the order of their indices, those of the first split. Hidden folders are none.
+    """
+
+    def __init__(self, root: str, splits: dict[str, str], class_map: str = '') -> None:
+        self.root, self.splits = root, splits
+        self.readers = {kind: find_images(root, split, class_map) for kind, split in splits.items() if split}
+        first = next(iter(self.readers.values()))
+        self.are_folders = isinstance(first, ReaderImageFolder)  # or a tar file
+        names = first.class_to_idx if self.are_folders else {}
+        if class_map:
+            self.class_names = sorted(names, key=names.get)
+        else:
+            self.class_names = [name for name in names if not name.startswith('.')]
+        self.counts = {kind: self._count(reader) for kind, reader in self.readers.items()} if self.are_folders else {}
+
+    @staticmethod
+    def _count(reader: ReaderImageFolder) -> dict[str, int]:
+        """The images of each class that has any."""
+        names = {index: name for name, index in reader.class_to_idx.items()}
+        by_index = Counter(target for _, target in reader.samples)
+        return {names[i]: n for i, n in by_index.items() if not names[i].startswith('.')}
+
+    def number(self, kind: str) -> int:
+        """The images of a split."""
+        return sum(self.counts[kind].values())
+
+    def check(self, batch_size: int) -> None:
+        """Raise if the splits are one folder or share no class, or an epoch would have no batch."""
+        if len(self.readers) > 1:
+            for kind, split in self.splits.items():
+                if os.path.isdir(self.root) and _search_split(self.root, split) == self.root:
+                    raise UserError(
+                        f'{self.root} has no folder for the split {kind!r}: expected {self.root}/train and '
+                        f"{self.root}/validation, each with a folder for each class (--val-split '' trains without "
+                        f'validation)'
+                    )
+            train, validation = (set(counts) for counts in self.counts.values())
+            if not train & validation:
+                raise UserError(
+                    f'train and validation have no class in common: {first_names(sorted(train))}; '
+                    f'{first_names(sorted(validation))}. The class folders must have the same names in both'
+                )
+        batches, over, devices = self._batches(batch_size)
+        if not batches:
+            raise UserError(
+                f'{self.number("train")} training images are fewer than one batch of {batch_size}{devices}, and an '
+                f'incomplete batch is dropped: use --batch-size {over} or less'
+            )
+
+    def updates_per_epoch(self, args: argparse.Namespace) -> int:
+        """How many updates an epoch has."""
+        return -(-self._batches(args.batch_size)[0] // args.grad_accum_steps)
+
+    def _batches(self, batch_size: int) -> tuple[int, int, str]:
+        """The batches of an epoch on each device, the images that each leaves over, and words for the devices."""
+        devices = world_size()
+        # the sampler of a distributed run evens the devices out by repeating some
+        batches, over = divmod(-(-self.number('train') // devices), batch_size)
+        return batches, over, f' on each of {devices} devices' if devices > 1 else ''
+
+    def describe(self, batch_size: int) -> list[str]:
+        """What there is to train on and to validate with, in how many batches: lines for people."""
+        rows = []
+        for kind, counts in self.counts.items():
+            low, high = min(counts.values()), max(counts.values())
+            span = f'{low:,}' if low == high else f'{low:,} to {high:,}'
+            number = f'{self.number(kind):,} images'
+            rows.append((kind, number, f'{len(counts):,} classes', f'{span} in each', self.readers[kind].root))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [f'Data in {self.root}']
+        for kind, images, classes, span, where in rows:
+            lines.append(
+                f'  {kind:{widths[0]}}  {images:>{widths[1]}}  {classes:>{widths[2]}}  {span:{widths[3]}}  {where}'
+            )
+        batches, over, devices = self._batches(batch_size)
+        left_out = f', {plural(over, "image")} left over' if over and batches else ''
+        return [*lines, f'  an epoch is {plural(batches, "batch", "batches")} of {batch_size:,}{devices}{left_out}']
+
+    def warnings(self) -> list[str]:
+        """A sentence for each thing that a user may not have meant."""
+        found = []
+        for kind, reader in self.readers.items():
+            empty = {name for name in self.class_names if name not in self.counts[kind]} & set(reader.class_to_idx)
+            empty |= _empty_folders(reader)
+            if empty:
+                found.append(
+                    f'{kind} has no images of {plural(len(empty), "class", "classes")}: {first_names(sorted(empty))}'
+                )
+        if len(self.counts) == 2:
+            train, validation = self.counts.values()
+            if missing := train.keys() - validation.keys():
+                found.append(
+                    f'{plural(len(missing), "class", "classes")} of train cannot be evaluated, validation has no '
+                    f'images: {first_names(sorted(missing))}'
+                )
+            if unknown := validation.keys() - train.keys():
+                images = sum(validation[name] for name in unknown)
+                found.append(
+                    f'{plural(len(unknown), "class", "classes")} of validation, not in train: '
+                    f'{first_names(sorted(unknown))}; {plural(images, "image is", "images are")} left out of the '
+                    f'evaluation'
+                )
+        return found
+
+    def check_images(self, mode: str) -> None:
+        """Decode every image as the run will, in threads; raise a UserError that names those that fail."""
+        paths = [path for reader in self.readers.values() for path, _ in reader.samples]
+
+        def error(path: str) -> str | None:
+            try:
+                check_is_file(path)
+                with open(path, 'rb') as file:
+                    decode(file, path, mode)
+            except (CorruptImageError, OSError) as e:
+                return str(e)
+            return None
+
+        with ThreadPool(2 * (os.cpu_count() or 1)) as threads:
+            errors = [e for e in progress(threads.imap(error, paths, chunksize=16), len(paths), 'Checking images') if e]
+        if errors:
+            listed = errors[:_MOST_LISTED]
+            if len(errors) > _MOST_LISTED:
+                listed.append(f'and {len(errors) - _MOST_LISTED:,} more')
+            raise UserError(
+                f'{len(errors):,} of {len(paths):,} images cannot be read; replace or remove them:\n  '
+                + '\n  '.join(listed)
+            )
+        print(f'  all {len(paths):,} images can be read', file=sys.stderr)
+
+
+def _empty_folders(reader: ReaderImageFolder) -> set[str]:
+    """The names of the folders below a split that would be a class if they had images."""
+    names = set()
+    for folder, subfolders, _ in os.walk(reader.root, followlinks=True):
+        name = os.path.basename(folder)
+        if not subfolders and folder != reader.root and name not in reader.class_to_idx and not name.startswith('.'):
+            names.add(name)
+    return names
+
+
+def averaging_warning(args: argparse.Namespace, updates: int) -> str | None:
+    """What is wrong with --model-ema in a run of so many updates: the averages hardly leave the initial weights."""
+    if not args.model_ema or args.model_ema_warmup:
+        return None
+    left = args.model_ema_decay**updates
+    if left < 0.05:
+        return None
+    return (
+        f'after {updates:,} updates {left:.0%} of the averaged weights are still the initial ones (--model-ema-decay '
+        f'{args.model_ema_decay:g}): add --model-ema-warmup, or the log and model_best show a model that is hardly '
+        f'trained'
+    )
+
+
+def precision_warning(args: argparse.Namespace) -> str | None:
+    """What is wrong with the precision that the arguments ask for, or None."""
+    if args.device.startswith('cpu') and args.amp and args.amp_dtype == 'float16':
+        return (
+            '--amp computes in float16, which is slow on the CPU and has no loss scaling there: add --no-amp, or '
+            '--amp-dtype bfloat16'
+        )
+    return None

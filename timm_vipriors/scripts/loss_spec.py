@@ -1,0 +1,81 @@
+"""The loss that a run's flags ask for: described and checked once, built once, when the model is known."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from ..errors import UserError
+from ..hierarchy import ClassHierarchy
+from ..loss import create_loss
+from ..loss.composite import check_arguments
+
+
+@dataclass(frozen=True)
+class LossSpec:
+    """A loss by its name.
+
+    Args:
+        name: As `create_loss` takes it, such as 'pcl+center'.
+        kwargs: Its arguments, as far as the model does not give them.
+        hierarchy: The tree of a loss with '+tsl' that is given one.
+
+    Examples:
+        >>> LossSpec('focal-cosine', {'gamma': 1.0}).build(num_classes=10, feature_dim=64).gamma
+        1.0
+    """
+
+    name: str
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    hierarchy: ClassHierarchy | None = None
+
+    @classmethod
+    def from_flags(cls, args: argparse.Namespace) -> 'LossSpec | None':
+        """The loss of --criterion, --criterion-kwargs and --hierarchy; None without a --criterion.
+
+        Raises:
+            UserError: If the flags contradict each other, an argument is unknown, or the tree cannot be read.
+        """
+        name, kwargs, tree = args.criterion, dict(args.criterion_kwargs or {}), args.hierarchy
+        if name is None:
+            if kwargs or tree:
+                raise UserError('--criterion-kwargs and --hierarchy need a --criterion')
+            return None
+        if getattr(args, 'jsd_loss', False) or getattr(args, 'bce_loss', False):
+            raise UserError("--criterion replaces the script's loss: leave --jsd-loss and --bce-loss out")
+        if getattr(args, 'kd_model_name', None):
+            raise UserError('--criterion does not work with distillation: leave --kd-model-name out')
+        if tree and 'tsl' not in name.split('+'):
+            raise UserError(f'--hierarchy is for a criterion with +tsl, got --criterion {name}')
+        if 'tsl' in name.split('+') and not tree and kwargs.get('tree_start_epoch') is None:
+            raise UserError(
+                f'--criterion {name} needs a tree: --hierarchy FILE (timm-vipriors hierarchy induce makes one), or '
+                f'--criterion-kwargs tree_start_epoch=M to grow one from the model'
+            )
+        try:
+            check_arguments(name, kwargs)
+            return cls(name, kwargs, ClassHierarchy.load(tree) if tree else None)
+        except (ValueError, OSError) as e:
+            raise UserError(str(e)) from e
+
+    def build(self, num_classes: int, feature_dim: int, class_names: Sequence[str] | None = None) -> nn.Module:
+        """The loss for a model.
+
+        Args:
+            num_classes: C, the model's logits.
+            feature_dim: D, the width of the model's features.
+            class_names: The classes in the order of the logits, by which the tree's leaves are put in order.
+
+        Raises:
+            ValueError: If an argument's value is wrong, or the tree's classes are others.
+        """
+        kwargs = dict(self.kwargs)
+        if self.hierarchy is not None:
+            kwargs['hierarchy'] = self.hierarchy if class_names is None else self.hierarchy.reordered(class_names)
+        if '+' in self.name:
+            kwargs.setdefault('num_classes', num_classes)
+        if 'center' in self.name.split('+'):
+            kwargs.setdefault('feature_dim', feature_dim)
+        return create_loss(self.name, **kwargs)

@@ -1,0 +1,234 @@
+"""What happens to timm when a run starts: the one class whose methods stand in for the parts that a script looks up.
+
+A script is loaded as a module and stays as it is. While its `main()` runs, `Plugin.installed` puts each method below in
+the place of timm's part of the same name, in that module alone, and puts timm's back at the end. None of them relies on
+the order in which a script calls the others.
+"""
+
+import argparse
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType, SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import timm.data
+import timm.models
+from timm import utils
+from timm.data.dataset import ImageDataset
+from timm.utils import unwrap_model
+from torch import nn
+
+from ..checkpoint import DATA_KEYS
+from ..data import LSBSwap
+from ..data.datasets import StrictImageDataset
+from ..data.seeding import seed_loader
+from ..data.transforms import put_first
+from ..errors import UserError
+from ..files import first_line
+from ..loss import TreeSupervisionLoss
+from ..task import FeatureClassificationTask, feature_dim
+from .loss_spec import LossSpec
+from .nonfinite import LossGuard
+from .options import DEFAULT_PROB
+from .ranks import is_primary, rank, world_size
+from .saving import LAST, Saver
+
+_logger = logging.getLogger('train')
+
+
+class Plugin:
+    """Our parts for one run of timm's training or validation script.
+
+    Args:
+        args: The script's arguments, checked.
+        loss: The loss of --criterion; None leaves the script's own.
+        swap: LSB swap for the training images; None leaves them as they are.
+        class_names: The classes in the order of the logits; None where the data does not name them.
+        resuming: Whether the run's folder may hold its beginning.
+
+    Attributes:
+        description: What checkpoints of the run say about it, known when the model is.
+        saver: The saver that the script made, or None.
+    """
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        loss: LossSpec | None = None,
+        swap: LSBSwap | None = None,
+        class_names: list[str] | None = None,
+        resuming: bool = False,
+    ) -> None:
+        self.args = args
+        self.loss = loss
+        self.swap = swap
+        self.class_names = class_names
+        self.resuming = resuming
+        self.description: dict[str, Any] = {}
+        self.saver: Saver | None = None
+        self.guard = LossGuard(skip=getattr(args, 'nonfinite', 'stop') == 'skip')
+        self._task: FeatureClassificationTask | None = None
+        self._batches: int | None = None
+
+    @contextmanager
+    def installed(self, script: ModuleType) -> Iterator[None]:
+        """Put our parts in the places where a script looks for timm's, and timm's back at the end."""
+        own_utils = dict(
+            CheckpointSaver=self.checkpoint_saver, update_summary=self.update_summary, get_outdir=self.get_outdir
+        )
+        parts = dict(
+            create_model=self.create_model,
+            create_dataset=self.create_dataset,
+            create_loader=self.create_loader,
+            ClassificationTask=self.classification_task,
+            utils=SimpleNamespace(**{**vars(utils), **own_utils}),
+        )
+        try:
+            with mock.patch.multiple(script, **{name: part for name, part in parts.items() if hasattr(script, name)}):
+                yield
+        finally:
+            self.guard.close()
+            if world_size() > 1:
+                # gloo's thread needs the interpreter's lock to release its last tensors, and torch (2.11) holds the
+                # lock while it waits for that thread to end, which it does when the last task is deleted
+                time.sleep(0.1)
+            self._task = None
+        if self.guard.skipped and is_primary():
+            _logger.warning(f'{self.guard.skipped} updates in all were skipped: a gradient was not finite')
+
+    def create_model(self, *args: Any, **kwargs: Any) -> nn.Module:
+        """timm's `create_model`, and a note of what the checkpoints will say about the model and its images."""
+        try:
+            model = timm.models.create_model(*args, **kwargs)
+        except Exception as e:  # models have asserts, a TypeError for an argument that they do not know, and more
+            given = ' '.join(f'{key}={value}' for key, value in self.args.model_kwargs.items())
+            flags = [f'--gp {self.args.gp}'] * bool(self.args.gp) + [f'--model-kwargs {given}'] * bool(given)
+            if not flags or 'loading state_dict' in str(e):
+                raise
+            raise UserError(f'{self.args.model} cannot be made with {" ".join(flags)}: {first_line(e)}') from e
+        config = timm.data.resolve_data_config(vars(self.args), model=model)
+        self.description = {
+            'model': self.args.model,
+            'model_kwargs': dict(self.args.model_kwargs),
+            'gp': self.args.gp,
+            'num_classes': model.num_classes,
+            'class_names': self.class_names,
+            **{key: config[key] for key in DATA_KEYS},
+        }
+        return model
+
+    def create_dataset(self, *args: Any, **kwargs: Any) -> Any:
+        """timm's `create_dataset`, where a broken image is an error, and all splits count the same classes."""
+        if self.class_names is not None:
+            kwargs['class_map'] = {name: index for index, name in enumerate(self.class_names)}
+        dataset = timm.data.create_dataset(*args, **kwargs)
+        return StrictImageDataset.of(dataset) if type(dataset) is ImageDataset else dataset
+
+    def create_loader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> Any:
+        """timm's `create_loader`; in training random numbers follow from seed and epoch, and LSB swap comes first."""
+        if kwargs.get('num_workers') == 0:  # timm before 1.0.31 asks for persistent workers where there are none
+            kwargs['persistent_workers'] = False
+        if not is_training and self.description:  # timm's train.py leaves it out, its validate.py does not
+            kwargs.setdefault('crop_mode', self.description['crop_mode'])
+        loader = timm.data.create_loader(*args, is_training=is_training, **kwargs)
+        if is_training:
+            seed_loader(loader, self.args.seed, rank())
+            self._batches = len(loader)
+            self.guard.follow(loader)
+            self._tell_tree()
+            if self.swap is not None:
+                swap_first(self.swap, loader.dataset)
+        return loader
+
+    def classification_task(
+        self,
+        model: nn.Module,
+        criterion: nn.Module | None = None,
+        criterion_kwargs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> FeatureClassificationTask:
+        """Our task with the loss of --criterion, or with the script's own."""
+        smoothing = 0.0
+        try:
+            if self.loss is not None:
+                classes = unwrap_model(model).num_classes
+                criterion = self.loss.build(classes, feature_dim(model), self.class_names)
+                smoothing = self.args.smoothing  # of class indices; the labels of mixup come smoothed
+            elif criterion is None:  # scripts since timm 1.0.30 may leave the making to the task
+                criterion = timm.loss.create_classification_loss(**(criterion_kwargs or {}))
+            task = FeatureClassificationTask(
+                model, criterion, smoothing=smoothing, description=self.description, **kwargs
+            )
+        except ValueError as e:
+            raise UserError(str(e)) from e
+        self.guard.watch(task)
+        self._task = task
+        self._tell_tree()
+        return task
+
+    def _tell_tree(self) -> None:
+        """Tell a tree that grows with the epochs how many batches one has, once both are known."""
+        if self._task is None or self._batches is None:
+            return
+        for module in self._task.get_trainable_module().modules():
+            if isinstance(module, TreeSupervisionLoss) and module.steps_per_epoch is None:
+                module.steps_per_epoch = self._batches
+
+    def checkpoint_saver(self, *args: Any, **kwargs: Any) -> Saver:
+        """Our saver, which takes up the folder's checkpoints where the run resumes in it."""
+        self.saver = Saver(*args, **kwargs)
+        last = os.path.join(self.saver.checkpoint_dir, LAST)
+        resumed = self.args.resume
+        if self.resuming or (resumed and os.path.realpath(resumed) == os.path.realpath(last)):
+            self.saver.take_up()
+        return self.saver
+
+    def update_summary(self, *args: Any, filename: str, **kwargs: Any) -> None:
+        """timm's `update_summary`, with one header: timm's script writes another after each resume."""
+        kwargs['write_header'] = not os.path.exists(filename)
+        utils.update_summary(*args, filename=filename, **kwargs)
+
+    def get_outdir(self, path: str, *paths: str, inc: bool = False) -> str:
+        """timm's `get_outdir`, but two runs without a name that start in the same second get a folder each."""
+        folder = os.path.join(path, *paths)
+        if getattr(self.args, 'experiment', ''):
+            return utils.get_outdir(path, *paths, inc=inc)
+        for number in range(1, 1000):
+            unique = folder if number == 1 else f'{folder}-{number}'
+            try:
+                os.makedirs(unique)
+            except FileExistsError:
+                continue
+            return unique
+        raise UserError(f'{folder} exists, and so do 998 more of the name: name an --experiment')
+
+
+def make_swap(args: argparse.Namespace) -> LSBSwap | None:
+    """The transform of --lsb-swap and --lsb-prob, or None.
+
+    Raises:
+        UserError: If they contradict each other or a value is out of range.
+    """
+    if not args.lsb_swap:
+        if args.lsb_prob != DEFAULT_PROB:
+            raise UserError('--lsb-prob needs --lsb-swap K: how many bits to swap, 2 for example')
+        return None
+    if getattr(args, 'naflex_loader', False):
+        raise UserError('--lsb-swap does not work with --naflex-loader')
+    try:
+        return LSBSwap(args.lsb_swap, args.lsb_prob)
+    except (ValueError, TypeError) as e:
+        raise UserError(f'--lsb-swap {args.lsb_swap} --lsb-prob {args.lsb_prob}: {e}') from e
+
+
+def swap_first(swap: LSBSwap, dataset: Any) -> None:
+    """Put LSB swap before the transforms of a training data set that timm's `create_loader` has set up."""
+    # that of an AugMixDataset is the first of its three; scheduled image sizes have one each
+    for transform in [dataset.transform] if hasattr(dataset, 'transform') else dataset.transforms:
+        put_first(swap, transform)
+    if is_primary():
+        _logger.info(f'LSB swap: {swap.k} low bits from another image, with probability {swap.p:g}')
