@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from ..data import LSBSwap
-from ..data.transforms_factory import put_first
+from ..data.transforms import put_first
 from ..errors import UserError
 
 DEFAULT_PROB = 0.5

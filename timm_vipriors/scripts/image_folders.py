@@ -11,7 +11,7 @@ from timm.data import create_dataset
 from timm.data.dataset_factory import _search_split
 from timm.data.readers.reader_image_folder import ReaderImageFolder
 
-from ..data.strict import CorruptImageError, check_is_file, decode
+from ..data.datasets import CorruptImageError, check_is_file, decode
 from ..errors import UserError
 from ..files import progress
 from .learning_rate import describe_update

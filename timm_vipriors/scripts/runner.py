@@ -25,8 +25,8 @@ from timm import utils
 from timm.data.dataset import ImageDataset
 from timm.utils import unwrap_model
 
-from ..data.seeded import SeededImageDataset
-from ..data.strict import CorruptImageError, StrictImageDataset
+from ..data.datasets import CorruptImageError, StrictImageDataset
+from ..data.seeding import SeededImageDataset
 from ..errors import UserError
 from ..task import FeatureClassificationTask, feature_dim
 from .augmentation import add_augmentation_options, make_lsb_swap, swap_first
