@@ -1,4 +1,4 @@
-"""Data: LSB swap, transforms, the demo set, and image folders that name a broken image."""
+"""Data: LSB swap, transforms, image folders that name a broken image, subsets, and the demo set."""
 
 from .datasets import CorruptImageError, StrictImageDataset
 from .demo import make_demo_data

@@ -79,9 +79,10 @@ def make_subset(
     _check_target(root, [source, *(os.path.join(source, name) for name in classes)])
     _check_target(partial)
     try:
-        rows = (
-            _chosen_rows(source, classes, splits, seed, suffixes) if splits else _listed_rows(source, lists, suffixes)
-        )
+        if splits:
+            rows = _chosen_rows(source, classes, splits, seed, suffixes)
+        else:
+            rows = _listed_rows(source, lists, suffixes)
         manifest = _manifest(rows)
     except UnicodeEncodeError as e:
         name = e.object[: e.end].rpartition('\n')[2]
