@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from timm.data import create_dataset
 
 from timm_vipriors.data import StrictImageDataset
-from timm_vipriors.data.strict import CorruptImageError, decode
+from timm_vipriors.data.datasets import CorruptImageError, decode
 from timm_vipriors.data.subset import make_subset
 from timm_vipriors.errors import UserError
 from timm_vipriors.report.images import thumbnail

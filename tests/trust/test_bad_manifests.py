@@ -1,4 +1,4 @@
-"""Manifests and lists from anyone: a subset holds files of the source alone, and writes nowhere else."""
+"""Manifests and lists of unknown origin: a subset holds files of the source alone, and writes nowhere else."""
 
 import csv
 import io
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from timm_vipriors.cli import main
 from timm_vipriors.data.subset import make_subset
 from timm_vipriors.errors import UserError
 
@@ -88,25 +87,19 @@ def elsewhere(tmp_path):
     return folder
 
 
-def _begin(source: Path, dst: Path, copy: bool) -> None:
-    """A subset that was stopped before its last image."""
+def _begin(source: Path, dst: Path, copy: bool) -> Path:
+    """A subset that was interrupted before its last image; returns its folder."""
     make_subset(source, dst, {'train': 2}, copy=copy)
-    os.rename(dst / 'manifest.csv', dst / '.manifest.partial')
     sorted(dst.glob('train/*/*'))[-1].unlink()
+    return dst.rename(dst.with_name('dst.partial'))
 
 
 @pytest.mark.parametrize('copy', [False, True], ids=['link', 'copy'])
-@pytest.mark.parametrize('which', ['split', 'class', 'manifest', 'image', 'temporary'])
+@pytest.mark.parametrize('which', ['train', 'train/c1', 'manifest.csv', 'image', '.copy'])
 def test_links_in_a_started_subset_are_not_followed(tmp_path, elsewhere, which, copy):
     source, dst = _source(tmp_path), tmp_path / 'dst'
-    _begin(source, dst, copy)
-    place = {
-        'split': dst / 'train',
-        'class': dst / 'train' / 'c1',
-        'manifest': dst / '.manifest.partial',
-        'image': sorted(dst.glob('train/c1/*'))[0],
-        'temporary': dst / 'train' / 'c1' / '.copy.partial',
-    }[which]
+    partial = _begin(source, dst, copy)
+    place = sorted(partial.glob('train/c1/*'))[0] if which == 'image' else partial / which
     target = elsewhere / 'moved'
     if os.path.lexists(place):
         os.rename(place, target)
@@ -116,7 +109,7 @@ def test_links_in_a_started_subset_are_not_followed(tmp_path, elsewhere, which, 
     before = _everything(elsewhere)
     _, sentence = attempt(lambda: make_subset(source, dst, {'train': 2}, copy=copy))
     assert _everything(elsewhere) == before
-    assert (sentence is None) == (which == 'temporary')  # our own leftover: the link goes, its target stays
+    assert (sentence is None) == (which == '.copy')  # our own leftover: the link is removed, its target stays
 
 
 @pytest.mark.parametrize('copy', [False, True], ids=['link', 'copy'])
@@ -139,20 +132,3 @@ def test_a_target_of_others_is_left_alone(tmp_path, elsewhere):
         with pytest.raises(UserError, match='name another'):
             make_subset(source, dst, {'train': 1}, copy=True)
         assert _everything(elsewhere) == before
-
-
-@pytest.mark.parametrize('name', ['../../secret/x.png', '../../../secret/x.png', 'c0/../../secret/x.png'])
-def test_entries_that_lead_out_of_the_source(tmp_path, name, capsys):
-    source, dst = _source(tmp_path), tmp_path / 'dst'
-    for text in (
-        f'split,class,file\ntrain,c0,{name}\n',
-        'split,class,file\ntrain,../secret,x.png\n',
-        f'split,class,file\ntrain,{tmp_path}/secret,x.png\n',
-        'split,class,file\n../out,c0,0.png\n',
-        f'split,class,file\n{tmp_path}/out,c0,0.png\n',
-    ):
-        (tmp_path / 'list.csv').write_text(text)
-        assert main(['subset', str(source), str(dst), '--list', str(tmp_path / 'list.csv')]) == 2
-        assert 'plain names' in capsys.readouterr().err
-        assert not dst.exists()
-        assert not (tmp_path / 'out').exists()

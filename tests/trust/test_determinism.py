@@ -8,7 +8,7 @@ import torch
 from timm.data import create_dataset, create_loader
 
 from timm_vipriors.data import create_transform
-from timm_vipriors.data.seeded import SeededImageDataset
+from timm_vipriors.data.seeding import SeededImageDataset
 from timm_vipriors.files import read_checkpoint
 
 from ..states import equal

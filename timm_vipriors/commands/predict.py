@@ -92,7 +92,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..data.strict import CorruptImageError
+    from ..data.datasets import CorruptImageError
     from ..inference.tta import parse_tta
     from ..scripts.flag_checks import check_device
     from ..scripts.checks import check_model, check_weights, explain_checkpoint

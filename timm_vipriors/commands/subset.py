@@ -21,8 +21,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         'subset',
         help='choose a few images of each class for training and validation',
         description='Make class-balanced, disjoint splits DST/SPLIT/CLASS/FILE of an image folder SRC/CLASS/FILE, and '
-        'DST/manifest.csv, which lists them. After a stop the same command goes on. The choice in a class depends '
-        'on no other class, and a smaller first split is a part of a larger one.',
+        'DST/manifest.csv, which lists them. After an interruption the same command resumes. The choice in a class '
+        'depends on no other class, and a smaller first split is a part of a larger one.',
         examples=_EXAMPLES,
     )
     subset.add_argument('source', metavar='SRC', help='the folder with a folder of images for each class')
@@ -31,8 +31,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     subset.add_argument(
         '--splits',
         metavar='NAME=N,NAME=N',
-        help='the splits, and their images of each class, or their parts of it: train=80%%,val=20%% (default: '
-        'train,val)',
+        help='the splits with their images of each class, or fractions of it: train=80%%,val=20%% (default: train,val)',
     )
     subset.add_argument('--seed', type=int, metavar='S', help='seed of the choice (default: 0)')
     subset.add_argument(
@@ -53,23 +52,15 @@ def run(args: argparse.Namespace) -> int:
 
     if args.list and (args.per_class, args.splits, args.seed) != (None, None, None):
         raise UserError('--list says which images: leave --per-class, --splits and --seed out')
-    which = {}
-    if args.list:
-        which['lists'] = parse_lists(args.list)
-    elif args.splits is not None or args.per_class is not None:
-        which['splits'] = parse_splits(args.splits, args.per_class)
+    lists = parse_lists(args.list) if args.list else None
+    splits = None if (args.splits, args.per_class) == (None, None) else parse_splits(args.splits, args.per_class)
     manifest = os.path.join(args.dst, MANIFEST)
-    there = os.path.exists(manifest)
+    there = 'is there already, ' if os.path.exists(manifest) else ''
     try:
-        counts = make_subset(args.source, args.dst, **which, seed=args.seed or 0, copy=args.copy)
+        counts = make_subset(args.source, args.dst, splits, seed=args.seed or 0, lists=lists, copy=args.copy)
     except OSError as e:
-        raise UserError(f'{e} (the same command goes on from there)') from e
+        raise UserError(f'{e} (the same command resumes from there)') from e
     classes = {name for split in counts for name in os.listdir(os.path.join(args.dst, split))}
-    images = ', '.join(
-        f'{number} {"" if i else "images "}in {split}' for i, (split, number) in enumerate(counts.items())
-    )
-    print(
-        f'{args.dst}: {"is there already, " if there else ""}{len(classes)} classes, {images}; {manifest} makes it '
-        f'again (--list)'
-    )
+    images = ', '.join(f'{number} in {split}' for split, number in counts.items()).replace(' in', ' images in', 1)
+    print(f'{args.dst}: {there}{len(classes)} classes, {images}; {manifest} makes it again (--list)')
     return 0

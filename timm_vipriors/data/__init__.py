@@ -1,10 +1,10 @@
-"""Data: LSB swap, transforms, the demo set, and image folders that name a broken image."""
+"""Data: LSB swap, transforms, image folders that name a broken image, subsets, and the demo set."""
 
+from .datasets import CorruptImageError, StrictImageDataset
 from .demo import make_demo_data
 from .lsb_swap import LSBSwap, lsb_swap
-from .strict import CorruptImageError, StrictImageDataset
 from .subset import make_subset
-from .transforms_factory import create_transform
+from .transforms import create_transform
 
 __all__ = [
     'CorruptImageError',

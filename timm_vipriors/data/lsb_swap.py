@@ -1,8 +1,9 @@
 """LSB swap: the low bits of an image come from another image (Kim et al., arXiv 2007.07805, §2.1).
 
-The paper made such images before training. Here it is a transform, the first in the chain, on the raw pixels, and the
-other images are those that the process has just seen: no second file is read. Ours: the number of bits, the
-probability, and that a donor of another size is cropped or repeated.
+Here it is a transform, the first in the chain, on the raw pixels. The other images are those that the process has just
+seen, so no second file is read. The paper takes k = 2 bits (§3.1) and says neither how often an image is swapped nor
+where the other image comes from: the probability, the ring of images, and cropping or repeating one of another size
+are ours.
 """
 
 import warnings
@@ -18,38 +19,38 @@ from torchvision.transforms import v2
 Pixels = TypeVar('Pixels', Image.Image, np.ndarray, torch.Tensor)
 Array = np.ndarray | torch.Tensor
 
-# A pixel of a PIL image as one number: Pillow's layout, the number's type, the lowest bit of each colour. Pillow keeps
-# RGB in four bytes, so this is the copy that costs least, and the mask leaves alpha out.
+# A pixel of a PIL image as one number: Pillow's layout, the number's type, the lowest bit of each colour. Pillow stores
+# RGB in four bytes, so this copy is the cheapest; the mask leaves alpha out.
 _WORDS = {
     'L': ('L', np.dtype('u1'), 0x01),
     'LA': ('LA', np.dtype('<u2'), 0x0001),
     'RGB': ('RGBX', np.dtype('<u4'), 0x010101),
     'RGBA': ('RGBA', np.dtype('<u4'), 0x010101),
 }
-_COLOURS = {1: 1, 2: 1, 3: 3, 4: 3}  # among so many channels; the rest is alpha
+_COLOURS = {1: 1, 2: 1, 3: 3, 4: 3}  # by the number of channels; the rest is alpha
 
 
 def lsb_swap(image: Pixels, donor: Pixels, k: int = 2, corner: tuple[int, int] = (0, 0)) -> Pixels:
     """Replace the k low bits of every colour of every pixel by those of another image.
 
-    Done once more with the original as the donor it gives the original back, `lsb_swap(lsb_swap(a, b, k), a, k)` is
-    `a`. Alpha is left alone, that of the donor is not looked at.
+    Swapping again with the original as the donor restores it: `lsb_swap(lsb_swap(a, b, k), a, k)` equals `a`. Alpha
+    stays as it is, and that of the donor is ignored.
 
     Args:
         image: A PIL image (L, LA, RGB, RGBA), a uint8 array `(H, W)` or `(H, W, C)`, or a uint8 tensor `(H, W)` or
             `(..., C, H, W)`, with C in 1 … 4.
-        donor: The image that gives the bits: of the same type, grey or coloured as the image is, of any size. It
-            repeats beyond its borders.
-        k: How many bits, 0 … 8. 0 changes nothing, with a warning; 8 replaces the colours altogether.
-        corner: Row and column of the donor that come to lie on the image's first pixel.
+        donor: The image that provides the bits: of the same type, grey if the image is grey, of any size. It is
+            repeated beyond its borders.
+        k: How many bits, 0 … 8. 0 changes nothing, with a warning; 8 replaces the colours completely.
+        corner: Row and column of the donor's pixel that is aligned with the image's first pixel.
 
     Returns:
         A new image like `image`.
 
     Raises:
-        TypeError: If an image is not of a type that is named above, or the two are of different ones.
-        ValueError: If a mode or shape is not one that is named above, the two do not fit, the donor has no pixels, or k
-            is out of range.
+        TypeError: If an image is of another type than those above, or the two have different types.
+        ValueError: If a mode or shape is not supported, the two images do not match, the donor has no pixels, or k is
+            out of range.
 
     Examples:
         >>> image, donor = np.uint8([[0b10110100]]), np.uint8([[0b01010111]])
@@ -73,23 +74,29 @@ def lsb_swap(image: Pixels, donor: Pixels, k: int = 2, corner: tuple[int, int] =
 class LSBSwap(v2.Transform):
     """Give an image the low bits of one seen before, at random.
 
-    A transform of torchvision's v2 kind: it takes an image, or a sample with one in it, and belongs first in the chain,
-    where the pixels are those of the file. An image whose turn it is takes its bits from a random one of a small ring
-    of the latest of these, and then enters the ring as it came, in place of the oldest. The first of a process finds
-    the ring empty and stays as it is. Grey and coloured images have rings of their own. Random numbers come from
-    torch's generator, which a DataLoader seeds in each of its workers.
+    A torchvision v2 transform: it takes an image, or a sample that contains one, and belongs first in the chain, where
+    the pixels are those of the file. A selected image takes its bits from a random image of a small ring of the latest
+    selected images, then enters the ring as it was, in place of the oldest. The first one of a process finds the ring
+    empty and is not changed. Grey and colour images have separate rings. Random numbers come from torch's generator.
+    Which images a process has seen depends on the number of a DataLoader's workers, and so do the bits.
 
     Args:
-        k: How many bits, 0 … 8; 0 is warned of.
-        p: Probability that an image is swapped.
-        pool_size: Images in a ring. Each process of a DataLoader holds so many in memory, uncompressed.
+        k: How many bits, 0 … 8; 0 gives a warning.
+        p: Probability that an image is selected.
+        pool_size: Images in a ring. Each worker of a DataLoader keeps this many in memory, uncompressed.
 
     Shape:
         PIL images (L, LA, RGB, RGBA), and uint8 tensors `(H, W)` or `(..., C, H, W)`, plain or tv_tensors.
 
     Raises:
-        ValueError: If an argument is out of range, or an image has other channels than the above.
+        ValueError: If an argument is out of range, or an image has other channels than those above.
         TypeError: If a sample has no image, or one whose pixels are not uint8.
+
+    Examples:
+        >>> from torchvision import transforms
+        >>> chain = transforms.Compose([LSBSwap(k=2, p=0.5), transforms.RandomHorizontalFlip(), transforms.ToTensor()])
+        >>> chain(Image.new('RGB', (4, 4))).shape
+        torch.Size([3, 4, 4])
     """
 
     def __init__(self, k: int = 2, p: float = 0.5, pool_size: int = 16) -> None:
@@ -128,15 +135,15 @@ class LSBSwap(v2.Transform):
         pool.append(pixels.clone() if isinstance(pixels, torch.Tensor) else pixels)
         if donor is None:
             return inpt
-        # a part of a donor that is larger, a repetition from anywhere of one that is smaller
+        # any part of a larger donor; a smaller one is repeated from any of its pixels
         sizes = zip(donor.shape[-2:], pixels.shape[-2:], strict=True)
         corner = tuple(_below(theirs - ours + 1 if theirs >= ours else theirs) for theirs, ours in sizes)
         return _swapped(inpt, pixels, donor, self.k, corner)
 
-    _check_inputs, _transform = check_inputs, transform  # their names before torchvision 0.21
+    _check_inputs, _transform = check_inputs, transform  # the names before torchvision 0.21
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), '_pools': {}}  # a copy, or a worker process, starts with its own
+        return {**super().__getstate__(), '_pools': {}}  # a copy, or a worker, starts with an empty ring
 
 
 def check_bits(k: int) -> int:
@@ -171,7 +178,7 @@ def _group(pixels: Array) -> tuple:
 
 
 def _read(image: Pixels) -> Array:
-    """The colours of an image as `(..., H, W)`: of a PIL image its words, of arrays and tensors a view."""
+    """The colours of an image as `(..., H, W)`: one word for each pixel of a PIL image, a view of arrays and tensors."""
     if _kind(image) is Image.Image:
         if image.mode not in _WORDS:
             raise ValueError(
@@ -193,7 +200,7 @@ def _read(image: Pixels) -> Array:
 
 
 def _swapped(image: Pixels, pixels: Array, donor: Array, k: int, corner: tuple[int, int]) -> Pixels:
-    """A new image like one, whose colours are `pixels`, with the low bits of a donor."""
+    """A new image like `image`, whose colours are `pixels`, with the low bits of a donor."""
     mask = (1 << k) - 1
     if isinstance(image, Image.Image):
         layout, _, lowest = _WORDS[image.mode]
@@ -211,7 +218,7 @@ def _swapped(image: Pixels, pixels: Array, donor: Array, k: int, corner: tuple[i
 
 
 def _window(donor: Array, size: tuple[int, int], corner: tuple[int, int]) -> Array:
-    """The part of a donor from a corner on: a view if the donor holds it, with repetition if not."""
+    """The part of a donor from a corner on: a view if the donor is large enough, a repetition if not."""
     for axis in (-2, -1):
         length = donor.shape[axis]
         start, missing, parts = corner[axis] % max(length, 1), size[axis], []

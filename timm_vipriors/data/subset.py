@@ -1,22 +1,35 @@
 """Small class-balanced, disjoint splits of an image folder, as links or copies, with a manifest that makes them again.
 
-A plan comes first: the rows of the manifest, class by class, go to a temporary file. So whatever is wrong shows before
-the target is touched, and no more than the names of one class are in memory.
+The images are chosen first, so that whatever is wrong shows before anything is made. The subset is built in
+`DST.partial`, where a later call resumes after an interruption, and renamed to `DST` once it is complete.
 """
 
+import csv
+import io
 import os
 import random
 import re
-import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import islice
+import shutil
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import UserError
-from ..files import progress
-from .subset_manifest import MANIFEST, Row, check_split_name, is_utf8, listed_rows, shown, write_manifest
-from .subset_tree import find_manifest, make_tree
+from ..files import first_names, plural, printable, progress, with_filename
 
-_SPLIT_NAMES = {'train', 'training', 'val', 'valid', 'validation', 'eval', 'test'}
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+MANIFEST = 'manifest.csv'
+_HEADER = ['split', 'class', 'file']
+
+Row = tuple[str, str, str]  # split, class, file
 
 
 def make_subset(
@@ -30,59 +43,58 @@ def make_subset(
 ) -> dict[str, int]:
     """Make disjoint splits of an ImageFolder, with the same number of images of every class, or those of a list.
 
-    Images `source/<class>/<file>` become `root/<split>/<class>/<file>`, and `root/manifest.csv` lists them, within a
-    class and split in the order of the choice. The choice: the names of a class are sorted, then shuffled by the seed
-    and the class's name; the first images go to the first split, the next to the second and so on. So it depends on
-    no other class and no file system, and the first split with a smaller number is a part of that with a larger one.
-
-    A call that was stopped goes on when it is made again; where all is there, it only checks that. Nothing is
-    overwritten, and nothing is written to the source.
+    Images `source/<class>/<file>` become `root/<split>/<class>/<file>`, and `root/manifest.csv` lists them. The choice:
+    the names of a class are sorted, then shuffled by the seed and the class's name; the first images go to the first
+    split, the next to the second and so on. So it depends on no other class and no file system, and a smaller first
+    split is a part of a larger one. Nothing is overwritten, and nothing is written to the source.
 
     Args:
-        source: The folder with a folder for each class. Images lie directly in these, and end as timm has it.
-        root: The folder to make. It must not exist, be empty, or hold this very subset or a part of it.
-        splits: Images of each class, by the split's name: numbers, or parts of the class below or equal to 1.0, which
-            are rounded so that parts of 1.0 in all leave no image out.
+        source: The folder with a folder for each class, which holds its images directly. Hidden ones are ignored.
+        root: The folder to make. It must not exist, be empty, or hold this very subset, which is then checked.
+        splits: Images of each class, by the split's name: numbers, or fractions of the class as floats up to 1.0,
+            rounded so that fractions that add up to 1.0 leave no image out.
         seed: Seed of the choice.
-        lists: In place of `splits` the images themselves: a manifest (CSV with the header `split,class,file`), or
+        lists: Instead of `splits` the images themselves: a manifest (CSV with the header `split,class,file`), or
             by the split's name files with the columns `class,file` or with lines `class/file`.
-        copy: Copy the images, which by default are linked to (symbolic links, absolute). A copy that is there already
-            is taken to be right if it has the size of the image.
+        copy: Copy the images instead of making symbolic links. A copy that is there counts as complete if it has the
+            size of the image.
 
     Returns:
         The number of images by split.
 
     Raises:
-        UserError: If the source is no ImageFolder or has too few images, a list is wrong, the target holds anything
+        UserError: If the source is not an ImageFolder or has too few images, a list is wrong, the target holds anything
             else, or an argument is out of range.
-        OSError: If a file cannot be read or written. What was made stays, and can be gone on with.
+        OSError: If a file cannot be read or written. `root.partial` stays, and the same call resumes there.
     """
     from timm.data import get_img_extensions
 
     source, root = os.fspath(source), os.fspath(root)
     suffixes = get_img_extensions(as_set=True)
     if bool(splits) == bool(lists):
-        raise UserError(
-            'say which images: how many of each class (--per-class, --splits), or --list FILE, and not both'
-        )
-    for split, number in (splits or {}).items():
-        check_split_name(split)
-        if not (_is_part(number) or (isinstance(number, int) and not isinstance(number, bool) and number >= 1)):
-            raise UserError(
-                f'the number of images of the split {split!r} must be at least 1, or a part of the class as a float up '
-                f'to 1.0, got {number!r}'
-            )
-    parts = [number for number in (splits or {}).values() if _is_part(number)]
-    if parts and (len(parts) < len(splits) or sum(parts) > 1 + 1e-9):
-        raise UserError(f'the splits must be numbers, or parts of 100 % together at most, and not both: {splits}')
-    classes = _class_folders(source, root)
-    find_manifest(root)  # a folder of somebody else's shows before a long search for images
-    rows = _chosen_rows(source, classes, splits, seed, suffixes) if splits else listed_rows(source, lists, suffixes)
-    with tempfile.TemporaryDirectory(prefix='timm-vipriors-') as folder:
-        plan = os.path.join(folder, MANIFEST)
-        counts = write_manifest(plan, rows)
-        make_tree(source, root, plan, copy, total=sum(counts.values()))
-    return counts
+        raise UserError('say which images: how many of each class (--per-class, --splits), or --list FILE, not both')
+    classes = _class_names(source)
+    final = os.path.realpath(root)
+    partial = f'{final}.partial'
+    _check_target(root, [source, *(os.path.join(source, name) for name in classes)])
+    _check_target(partial)
+    try:
+        if splits:
+            rows = _chosen_rows(source, classes, splits, seed, suffixes)
+        else:
+            rows = _listed_rows(source, lists, suffixes)
+        manifest = _manifest(rows)
+    except UnicodeEncodeError as e:
+        name = e.object[: e.end].rpartition('\n')[2]
+        raise UserError(f'{name!a}: the name is not in UTF-8, which the manifest is: rename it') from None
+    if not os.path.exists(os.path.join(final, MANIFEST)):
+        _build(source, partial, rows, manifest, copy)
+        with suppress(FileNotFoundError):
+            os.rmdir(final)
+        os.rename(partial, final)
+    elif missing := _missing(source, root, rows, manifest, copy):
+        raise UserError(f'{printable(missing[0][1])} is missing: put it back, or remove {printable(root)} first')
+    return dict(Counter(split for split, _, _ in rows))
 
 
 def parse_splits(text: str | None, per_class: int | None) -> dict[str, int | float]:
@@ -94,138 +106,240 @@ def parse_splits(text: str | None, per_class: int | None) -> dict[str, int | flo
         raise UserError(f'--per-class must be at least 1, got {per_class}')
     splits: dict[str, int | float] = {}
     for part in ('train,val' if text is None else text).split(','):
-        name, equals, number = (x.strip() for x in part.partition('='))
-        if name in splits:
-            raise UserError(f'--splits names {name!r} twice')
-        if not equals and per_class is None:
+        match = re.fullmatch(r'\s*([^=]*?)\s*(?:=\s*([0-9]{1,18})(%?)\s*)?', part)
+        if not match or match[1] in splits:  # a name twice
+            raise UserError(f'--splits expects whole numbers as in train=50,val=50 or train=80%,val=20%, got {text!r}')
+        name, number, percent = match.groups()
+        if number is None and per_class is None:
             raise UserError(f'--splits has no number for {name!r}: write {name}=N, or give --per-class N for all')
-        if equals and not re.fullmatch('[0-9]{1,18}%?', number):
-            raise UserError(f'--splits expects whole numbers as in train=50,val=50 or train=80%,val=20%, got {part!r}')
-        if number.endswith('%'):
-            splits[name] = int(number[:-1]) / 100
-        else:
-            splits[name] = int(number) if equals else per_class
+        splits[name] = per_class if number is None else int(number) / 100 if percent else int(number)
     return splits
 
 
 def parse_lists(values: Sequence[str]) -> str | dict[str, str]:
-    """The `lists` of `make_subset` from the values of --list: one FILE, or SPLIT=FILE any number of times."""
+    """The `lists` of `make_subset` from the values of --list: one FILE, or SPLIT=FILE once for each split."""
     if len(values) == 1 and ('=' not in values[0] or os.path.exists(values[0])):
         return values[0]
-    lists: dict[str, str] = {}
-    for value in values:
-        split, equals, path = value.partition('=')
-        if not equals:
-            raise UserError(f'--list takes one FILE, or any number of SPLIT=FILE, got {value!r} among several')
-        if split in lists:
-            raise UserError(f'--list names the split {split!r} twice')
-        lists[split] = path
+    lists = dict(value.split('=', 1) for value in values if '=' in value)
+    if len(lists) < len(values):
+        raise UserError(f'--list takes one FILE, or SPLIT=FILE once for each split, got {" ".join(values)}')
     return lists
 
 
-def _class_folders(source: str, root: str) -> list[str]:
-    """The names of the classes, sorted."""
+def _class_names(source: str) -> list[str]:
     if not os.path.isdir(source):
-        problem = 'is not a folder' if os.path.lexists(source) else 'does not exist'
-        raise UserError(f'{shown(source)} {problem}: expected a folder with a folder for each class')
-    _check_apart(source, root)
-    names = []
-    with os.scandir(source) as entries:
-        for entry in entries:
-            if entry.name.startswith('.') or not entry.is_dir():
-                continue
-            _check_utf8(entry)
-            if entry.is_symlink():
-                _check_apart(entry.path, root)
-            names.append(entry.name)
+        raise UserError(f'{source!r} is not a folder that exists: expected a folder with a folder for each class')
+    names = sorted(entry.name for entry in os.scandir(source) if entry.is_dir() and not entry.name.startswith('.'))
     if not names:
-        raise UserError(f'{shown(source)} has no class folders: expected its images as SRC/CLASS/FILE')
-    names.sort()
-    if all(n.lower() in _SPLIT_NAMES for n in names) and any(_has_folders(os.path.join(source, n)) for n in names):
-        split = next((name for name in names if name.lower().startswith('train')), names[0])
-        raise UserError(
-            f'{shown(source)} holds splits ({", ".join(names)}) and not classes, name the split: '
-            f'{shown(os.path.join(source, split))}'
-        )
+        raise UserError(f'{printable(source)} has no class folders: expected its images as SRC/CLASS/FILE')
     return names
 
 
-def _check_apart(images: str, root: str) -> None:
-    """Raise if the target lies among the images, and making it would change the source, or the other way round."""
-    inner, outer = os.path.realpath(images), os.path.realpath(root)
-    if os.path.commonpath([inner, outer]) in (inner, outer):
-        raise UserError(f'{shown(root)} and {shown(images)} must not lie one in the other: name a folder elsewhere')
-
-
-def _check_utf8(entry: os.DirEntry) -> None:
-    if not is_utf8(entry.name):
-        raise UserError(f'{entry.path!a}: the name is not in UTF-8, which the manifest is: rename it')
-
-
-def _has_folders(path: str) -> bool:
-    with os.scandir(path) as entries:
-        return any(entry.is_dir() and not entry.name.startswith('.') for entry in entries)
+def _check_target(root: str, images: Iterable[str] = ()) -> None:
+    """Raise if something is there that is not a subset, or the beginning of one, or if it lies among the images."""
+    for folder in images:
+        paths = [os.path.realpath(folder), os.path.realpath(root)]
+        if os.path.commonpath(paths) in paths:
+            raise UserError(
+                f'{printable(root)} and {printable(folder)} must not lie one in the other: name another one'
+            )
+    if os.path.lexists(root) and not os.path.isdir(root):
+        raise UserError(f'{printable(root)} exists and is not a folder: name another one')
+    names = os.listdir(root) if os.path.isdir(root) else []
+    if names and MANIFEST not in names:
+        raise UserError(f'{printable(root)} exists and is not empty: name another folder, or remove it first')
 
 
 def _image_names(folder: str, suffixes: Collection[str]) -> list[str]:
     """The names of the images in a class folder, sorted."""
     names = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith('.'):
-                continue
-            if entry.is_dir():
-                raise UserError(
-                    f'{shown(entry.path)} is a folder in a class folder: expected SRC/CLASS/FILE, no deeper'
-                )
-            if os.path.splitext(entry.name)[1].lower() not in suffixes:
-                continue
-            if not entry.is_file():  # without it the choice would be another one, silently and perhaps only today
-                raise UserError(f'{shown(entry.path)} is a link that leads nowhere, or no file: repair or remove it')
-            _check_utf8(entry)
+    for entry in list(os.scandir(folder)):
+        if entry.name.startswith('.'):
+            continue
+        if entry.is_dir():
+            advice = 'if the classes lie in splits, name one of these as SRC'
+            raise UserError(f'{printable(entry.path)} is a folder in a class folder: expected SRC/CLASS/FILE; {advice}')
+        if os.path.splitext(entry.name)[1].lower() in suffixes:
+            if not entry.is_file():  # left out, it would change the choice without a word
+                raise UserError(f'{printable(entry.path)} is a broken link, or not a file: repair or remove it')
             names.append(entry.name)
     return sorted(names)
 
 
 def _chosen_rows(
     source: str, classes: Sequence[str], splits: Mapping[str, int | float], seed: int, suffixes: Collection[str]
-) -> Iterator[Row]:
+) -> list[Row]:
     """The rows of a random choice. It looks at all classes before it fails for those with too few images."""
-    short = {}
+    for split, number in splits.items():
+        _check_names(split)
+        if not (0 < number <= 1 if isinstance(number, float) else type(number) is int and number >= 1):
+            raise UserError(f'the split {split!r} must have at least 1 image, or a fraction up to 1.0, got {number!r}')
+    fractions = isinstance(next(iter(splits.values())), float)
+    ends = list(accumulate(splits.values(), initial=0))
+    if any(isinstance(n, float) != fractions for n in splits.values()) or (fractions and ends[-1] > 1 + 1e-9):
+        raise UserError(f'the splits must be numbers, or fractions that add up to 100 % at most, not both: {splits}')
+
+    rows, short = [], {}
     for name in progress(classes, len(classes), 'choosing', unit='folder'):
         images = _image_names(os.path.join(source, name), suffixes)
-        counts = _counts(splits, len(images))
-        if sum(counts.values()) > len(images) or min(counts.values()) < 1:
+        # fractions end at rounded places, so that no image is lost or taken twice
+        places = [round(end * len(images)) for end in ends] if fractions else ends
+        if places[-1] > len(images) or len(set(places)) < len(places):
             short[name] = len(images)
             continue
         random.Random(f'{seed}/{name}').shuffle(images)
-        rest = iter(images)
-        for split, number in counts.items():
-            yield from ((split, name, file) for file in islice(rest, number))
+        for split, (start, end) in zip(splits, pairwise(places), strict=True):
+            rows += ((split, name, file) for file in images[start:end])
     if short:
-        some = ', '.join(f'{name!r} has {count}' for name, count in islice(short.items(), 5))
-        more = f' and {len(short) - 5} more' if len(short) > 5 else ''
-        if any(_is_part(number) for number in splits.values()):
-            parts = ' + '.join(f'{number:.0%} for {split}' for split, number in splits.items())
-            problem = f'too few images for one or more in each split ({parts})'
-        else:
-            numbers = ' + '.join(f'{number} for {split}' for split, number in splits.items())
-            problem = f'fewer than the {sum(splits.values())} images needed ({numbers})'
+        least = 'one image in each split' if fractions else f'the {plural(ends[-1], "image")} needed'
+        wanted = ' + '.join(f'{n:.0%} for {split}' if fractions else f'{n} for {split}' for split, n in splits.items())
         raise UserError(
-            f'{len(short)} of {len(classes)} classes in {shown(source)} have {problem}: {some}{more}. Use smaller '
-            f'numbers (--per-class, --splits), or take these folders away. Images end in {", ".join(sorted(suffixes))}'
+            f'{len(short)} of {len(classes)} classes in {printable(source)} have fewer than {least} ({wanted}): '
+            f'{first_names(f"{name!r} has {count}" for name, count in short.items())}. Use smaller numbers '
+            f'(--per-class, --splits), or remove these folders. Images end in {", ".join(sorted(suffixes))}'
         )
+    return rows
 
 
-def _counts(splits: Mapping[str, int | float], images: int) -> dict[str, int]:
-    """The images of each split in a class of so many. Parts end at rounded places, so none overlap and none is lost."""
-    ends = {}
-    end = 0
-    for split, number in splits.items():
-        end += number
-        ends[split] = round(end * images) if _is_part(number) else end
-    return {split: there - before for (split, there), before in zip(ends.items(), [0, *ends.values()], strict=False)}
+def _listed_rows(
+    source: str, lists: str | os.PathLike | Mapping[str, str | os.PathLike], suffixes: Collection[str]
+) -> list[Row]:
+    """The rows of lists, which may come from anyone: by class, in it by split, in it as they are listed."""
+    split_of: dict[tuple[str, str], str] = {}  # by class and file
+    for split, path in lists.items() if isinstance(lists, Mapping) else [(None, lists)]:
+        if not os.path.exists(path):
+            raise UserError(f'the list {printable(path)} does not exist')
+        header, before = _HEADER if split is None else _HEADER[1:], len(split_of)
+        with open(path, encoding='utf-8-sig', newline='') as file:
+            lines = csv.reader(file, strict=True)
+            try:
+                for number, cells in enumerate(filter(None, lines)):  # without blank lines
+                    if number == 0 and (cells == header or split is None):
+                        if cells != header:
+                            raise UserError(f'got the header {",".join(cells)!r:.80}')
+                    elif split is None:
+                        _add_row(split_of, source, cells, suffixes)
+                    else:
+                        _add_row(split_of, source, [split, *'/'.join(cells).split('/', 1)], suffixes)
+            except (UnicodeDecodeError, csv.Error, UserError) as e:
+                form = f'expected CSV in UTF-8 with {",".join(header)}; a {"list" if split is None else "manifest"} '
+                form += 'of one split is given as SPLIT=FILE' if split is None else 'is given without SPLIT='
+                raise UserError(f'{printable(path)}, line {lines.line_num}: {e} ({form})') from None
+        if len(split_of) == before:
+            raise UserError(f'the list {printable(path)} has no rows')
+    rows = [(split, name, file) for (name, file), split in split_of.items()]
+    first = {row[:2]: number for number, row in reversed(list(enumerate(rows)))}
+    return sorted(rows, key=lambda row: (row[1], first[row[:2]]))
 
 
-def _is_part(number: object) -> bool:
-    return isinstance(number, float) and 0 < number <= 1
+def _add_row(split_of: dict[tuple[str, str], str], source: str, cells: list[str], suffixes: Collection[str]) -> None:
+    if len(cells) != len(_HEADER):
+        raise UserError(f'got {",".join(cells)!r:.80}')
+    split, name, file = cells
+    file = file.removeprefix(f'{name}/')
+    _check_names(split, name, file)
+    image = os.path.join(source, name, file)
+    if not os.path.isfile(image):
+        raise UserError(f'there is no file {printable(image)}')
+    if os.path.splitext(file)[1].lower() not in suffixes:
+        raise UserError(f'{printable(image)} is not an image: these end in {", ".join(sorted(suffixes))}')
+    if (name, file) in split_of:
+        raise UserError(f'{f"{name}/{file}"!r} is listed twice, for {split!r} after {split_of[name, file]!r}')
+    split_of[name, file] = split
+
+
+def _check_names(split: str, *others: str) -> None:
+    """Raise if a split, or a class or file, is not the name of a visible entry of a folder."""
+    names = split, *others
+    plain = (0 < len(n) < 256 and n == os.path.basename(n) and n[0] != '.' and '\0' not in n for n in names)
+    if not all(plain) or '\\' in split or split.lower() == MANIFEST:
+        raise UserError(f'expected plain names, not hidden, without folders, got {", ".join(map(repr, names))}')
+
+
+def _manifest(rows: Iterable[Row]) -> bytes:
+    text = io.StringIO(newline='')
+    for row in (_HEADER, *rows):
+        # before Python 3.13 the csv module does not quote a carriage return
+        quoting = csv.QUOTE_ALL if '\r' in ''.join(row) else csv.QUOTE_MINIMAL
+        csv.writer(text, lineterminator='\n', quoting=quoting).writerow(row)
+    return text.getvalue().encode()
+
+
+def _build(source: str, partial: str, rows: Sequence[Row], manifest: bytes, copy: bool) -> None:
+    """Make the images that a folder lacks; a copy gets its name when it is complete."""
+    os.makedirs(partial, exist_ok=True)
+    temporary = os.path.join(partial, '.copy')
+    with exclusive_lock(os.path.join(partial, MANIFEST)) as file:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        missing = _missing(source, partial, rows, manifest, copy)
+        with with_filename(file.name):
+            file.truncate(0)
+            file.write(manifest)
+            file.flush()
+        for split, name in dict.fromkeys(row[:2] for row in rows):
+            os.makedirs(os.path.join(partial, split, name), exist_ok=True)
+        for image, entry in progress(missing, len(missing), 'copying' if copy else 'linking'):
+            if copy:
+                shutil.copy2(image, temporary)
+                os.replace(temporary, entry)
+                continue
+            try:
+                os.symlink(image, entry)
+            except PermissionError as e:
+                raise UserError(f'{printable(entry)}: this file system has no symbolic links, use --copy') from e
+
+
+def _missing(source: str, folder: str, rows: Iterable[Row], manifest: bytes, copy: bool) -> list[tuple[str, str]]:
+    """The images that a subset lacks, with their places; a UserError if it holds anything else.
+
+    The images are absolute paths and not links themselves, so that links to them stay right.
+    """
+    path = os.path.join(folder, MANIFEST)
+    written = b'' if os.path.islink(path) else Path(path).read_bytes()
+    interrupted = os.listdir(folder) == [MANIFEST] and not os.path.islink(path) and manifest.startswith(written)
+    if written != manifest and not interrupted:
+        raise UserError(
+            f'{printable(path)} is that of another subset (other numbers, seed, list or images): name another folder, '
+            f'or remove {printable(folder)} first'
+        )
+    expected = {(MANIFEST,), *(row[:depth] for row in rows for depth in (1, 2, 3))}
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            entry = os.path.join(parent, name)
+            parts = tuple(os.path.relpath(entry, folder).split(os.sep))
+            # what is written to a link to a folder would go elsewhere
+            if parts not in expected or (len(parts) < 3 and os.path.islink(entry)):
+                raise UserError(f'{printable(entry)} does not belong to the subset: remove it, or name another folder')
+    missing, real_path = [], cache(os.path.realpath)
+    for split, name, file in rows:
+        image, entry = (
+            os.path.join(real_path(os.path.join(source, name)), file),
+            os.path.join(folder, split, name, file),
+        )
+        image = os.path.realpath(image) if os.path.islink(image) else image
+        is_link = os.path.islink(entry)
+        if not os.path.lexists(entry):
+            missing.append((image, entry))
+        elif copy == is_link or (
+            os.readlink(entry) != image if is_link else os.path.getsize(entry) != os.path.getsize(image)
+        ):
+            raise UserError(
+                f'{printable(entry)} exists and is not a {"copy of" if copy else "link to"} {printable(image)} (--link '
+                f'and --copy do not mix): name another folder, or remove this one first'
+            )
+    return missing
+
+
+@contextmanager
+def exclusive_lock(path: str) -> Iterator[BinaryIO]:
+    """Open a file for appending, locked against a second process that makes the same subset."""
+    with open(path, 'ab') as file:
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f'another process is making {printable(os.path.dirname(path))}: wait for it') from None
+        except OSError:  # a file system without locks
+            pass
+        yield file

@@ -14,7 +14,7 @@ from timm.data import create_dataset, create_loader
 from timm.data.readers.reader_image_folder import ReaderImageFolder
 from torch import nn
 
-from ..data.strict import StrictImageDataset
+from ..data.datasets import StrictImageDataset
 from ..files import progress_bar
 from .scores import Scores
 from .tta import create_tta_transform, parse_tta, views

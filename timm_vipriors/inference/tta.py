@@ -18,7 +18,7 @@ from timm.data import create_transform
 from timm.data.transforms import MaybePILToTensor
 from torchvision import transforms
 
-from ..data.seeded import kept_random_state
+from ..data.seeding import kept_random_state
 
 DEFAULT_POLICY = 'rand-m9-mstd0.5'
 TTA_HELP = 'none, hflip, ten-crop or randaug:N'

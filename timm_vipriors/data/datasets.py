@@ -1,7 +1,7 @@
-"""timm's image folder, but a broken image ends the run with its name.
+"""timm's image folder, except that an image that cannot be decoded ends the run with its name.
 
-timm skips an image that it cannot decode and trains on its neighbour instead, with a warning that gives an index. On a
-small data set every image counts, so here it is an error.
+timm skips such an image with a warning that gives its index, and trains on the next one instead. In a small data set
+every image counts.
 """
 
 import os
@@ -16,16 +16,16 @@ class CorruptImageError(Exception):
 
     @property
     def sentence(self) -> str:
-        """The text alone: from a worker process it comes with a traceback before it, and the class's name."""
+        """The text alone: from a worker process it comes after a traceback and the class's name."""
         return str(self).strip().splitlines()[-1].rpartition('CorruptImageError: ')[2]
 
 
 class StrictImageDataset(ImageDataset):
-    """timm's `ImageDataset` that raises `CorruptImageError`, naming the file, where timm goes on to the next one."""
+    """timm's `ImageDataset` that raises `CorruptImageError`, naming the file, where timm takes the next image."""
 
     @classmethod
     def of(cls, dataset: ImageDataset) -> 'StrictImageDataset':
-        """The strict twin of a dataset that timm's `create_dataset` made; it takes the place of the other."""
+        """The strict version of a data set that timm's `create_dataset` made, which it replaces."""
         strict = cls.__new__(cls)
         strict.__dict__.update(dataset.__dict__)
         return strict
@@ -35,7 +35,7 @@ class StrictImageDataset(ImageDataset):
         check_is_file(name)
         try:
             file, target, *features = self.reader[index]
-        except OSError as e:  # a link that leads nowhere, or no permission
+        except OSError as e:  # a broken link, or no permission
             raise CorruptImageError(f'{name} cannot be opened: {e.strerror}') from e
         with file:
             img = file.read() if self.load_bytes else decode(file, name, self.input_img_mode)
@@ -49,7 +49,7 @@ class StrictImageDataset(ImageDataset):
 
 
 def check_is_file(path: str) -> None:
-    """Raise `CorruptImageError` for what is there and is no file: a pipe would be waited for."""
+    """Raise `CorruptImageError` for what exists and is not a file: reading a pipe would wait forever."""
     if os.path.exists(path) and not os.path.isfile(path):
         raise CorruptImageError(f'{path} is not a file')
 
@@ -67,7 +67,7 @@ def decode(file: BinaryIO, name: str, mode: str | None = None) -> Image.Image:
     """
     try:
         img = Image.open(file)
-        img.load()  # whatever is wrong with the pixels comes out here
+        img.load()  # raises whatever is wrong with the pixels
         return img.convert(mode) if mode else img
     except UnidentifiedImageError as e:
         raise CorruptImageError(f'{name} is not an image that Pillow can read') from e

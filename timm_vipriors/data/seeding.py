@@ -15,7 +15,7 @@ import torch
 from timm.data.dataset import ImageDataset
 from torch.utils.data import get_worker_info
 
-from .strict import StrictImageDataset
+from .datasets import StrictImageDataset
 
 
 class SeededImageDataset(StrictImageDataset):

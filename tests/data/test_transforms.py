@@ -6,7 +6,7 @@ from PIL import Image
 from torchvision import transforms
 
 from timm_vipriors.data import LSBSwap, create_transform
-from timm_vipriors.data.transforms_factory import put_first
+from timm_vipriors.data.transforms import put_first
 
 
 def names(transform):
