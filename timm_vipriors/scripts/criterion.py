@@ -8,7 +8,7 @@ from torch import nn
 from ..errors import UserError
 from ..hierarchy import ClassHierarchy
 from ..loss import create_loss
-from ..loss.composite import BASES, check_spec
+from ..loss.factory import BASES, check_spec
 from .options import KeyValues
 
 
