@@ -10,7 +10,7 @@ from timm.task import ClassificationTask
 from timm.utils import unwrap_model
 from torch import nn
 
-from .loss.common import soft_labels
+from .loss.base import soft_labels
 
 _logger = logging.getLogger(__name__)
 

@@ -196,7 +196,7 @@ def test_bad_input(y, x, message):
 def test_bad_arguments():
     with pytest.raises(ValueError, match=r'logits of shape \(4, 5\), got \(4, 6\)'):
         make()(torch.zeros(4, 6), hard(), features())
-    with pytest.raises(ValueError, match=r'alpha must be in 0 … 1, got 2'):
+    with pytest.raises(ValueError, match=r'alpha must be a finite number in 0 … 1, got 2'):
         CenterLoss(2, 2, alpha=2)
     with pytest.raises(ValueError, match='reduction must be one of'):
         CenterLoss(2, 2, reduction='x')

@@ -11,8 +11,7 @@ from timm_vipriors.cli import main
 from timm_vipriors.errors import UserError
 from timm_vipriors.files import read_checkpoint
 from timm_vipriors.hierarchy import ClassHierarchy
-from timm_vipriors.loss import CenterLoss, CompositeLoss, PositiveClassLoss, TreeSupervisionLoss, create_loss
-from timm_vipriors.loss.composite import CRITERIA
+from timm_vipriors.loss import CRITERIA, CenterLoss, CompositeLoss, PositiveClassLoss, TreeSupervisionLoss, create_loss
 from timm_vipriors.scripts.nonfinite import LossGuard
 from timm_vipriors.task import FeatureClassificationTask
 

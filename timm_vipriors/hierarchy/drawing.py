@@ -1,15 +1,15 @@
 """A class hierarchy to look at: as text for the terminal, and as a picture."""
 
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from ..files import printable
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from .tree import ClassHierarchy
 
 _COLORS = ('#1f77b4', '#c62828', '#2e8b2e', '#7e57c2', '#cc6a00', '#00838f', '#c2428b', '#795548', '#6b7a1e', '#3f51b5')
 _GREY = '#777777'
@@ -21,7 +21,21 @@ _MOST_PIXELS = 12_000  # on each side of a bitmap
 _LONGEST_NAME = 40
 
 
-def tree_lines(tree: 'ClassHierarchy', max_lines: int | None = None) -> Iterator[str]:
+class Tree(Protocol):
+    """What can be drawn: a `ClassHierarchy`, whose attributes these are."""
+
+    parents: Sequence[int]
+    class_names: Sequence[str]
+    node_names: Mapping[int, str]
+    order: Sequence[int]
+    num_classes: int
+    num_nodes: int
+    root: int
+    children: Callable[[int], Sequence[int]]
+    leaf_counts: Callable[[], Sequence[int]]
+
+
+def tree_lines(tree: Tree, max_lines: int | None = None) -> Iterator[str]:
     """The lines of a tree drawn with box characters, each node before its children."""
     counts = tree.leaf_counts()
     stack = [(tree.root, '', '')]
@@ -38,12 +52,12 @@ def tree_lines(tree: 'ClassHierarchy', max_lines: int | None = None) -> Iterator
             stack.append((child, below + ('└─' if last else '├─'), below + ('  ' if last else '│ ')))
 
 
-def tree_figure(tree: 'ClassHierarchy') -> 'Figure':
+def tree_figure(tree: Tree) -> 'Figure':
     """A picture of a tree with the names of all classes, as a figure of matplotlib.
 
     Up to 150 classes the names stand below each other, on the right; more stand in a circle around the tree. The
-    letters keep their size and the figure grows; only bitmaps of more than some 2,500 classes become too coarse to
-    read, where .svg and .pdf stay sharp. The ten largest branches have colours of their own.
+    letters keep their size and the figure grows; bitmaps of more than about 2,500 classes become too coarse to read,
+    .svg and .pdf stay sharp. The ten largest branches have colours of their own.
 
     Raises:
         ImportError: If matplotlib is missing.
@@ -53,14 +67,14 @@ def tree_figure(tree: 'ClassHierarchy') -> 'Figure':
         from matplotlib.figure import Figure
     except ImportError:
         raise ImportError("pictures need matplotlib: pip install 'timm-vipriors[plot]'") from None
-    across, along = _positions(tree)
+    across, along, depth = _positions(tree)
     colors = _colors(tree)
     radial = tree.num_classes > _MOST_ROWS
     if radial:
         size = tree.num_classes * _PITCH / (2 * math.pi)  # the radius
         figsize = (2 * size, 2 * size)
     else:
-        size = min(2 + 0.5 * tree.depth, 8)  # the width
+        size = min(2 + 0.5 * depth, 8)  # the width
         figsize = (size, tree.num_classes * _PITCH)
 
     def place(across: np.ndarray | float, along: np.ndarray | float) -> np.ndarray:
@@ -96,7 +110,7 @@ def tree_figure(tree: 'ClassHierarchy') -> 'Figure':
         gap = 0.05 if leaf else -0.05
         axes.text(
             *(place(across[node], along[node] + gap / size)),
-            _shown(name, _LONGEST_NAME),
+            _cut(printable(name), _LONGEST_NAME),
             color=colors[node] if leaf else 'black',
             ha='left' if outward == leaf else 'right',
             rotation=angle if outward else angle - 180,
@@ -106,18 +120,18 @@ def tree_figure(tree: 'ClassHierarchy') -> 'Figure':
     return figure
 
 
-def _positions(tree: 'ClassHierarchy') -> tuple[np.ndarray, np.ndarray]:
-    """Each node's place among the leaves, 0 … C − 1, and from the root, 0, to the leaves, all at 1."""
+def _positions(tree: Tree) -> tuple[np.ndarray, np.ndarray, float]:
+    """Each node's place among the leaves, 0 … C − 1, and from the root, 0, to the leaves, all at 1; and the depth."""
     across, height = np.zeros(tree.num_nodes), np.zeros(tree.num_nodes)
     across[[node for node in tree.order if node < tree.num_classes]] = range(tree.num_classes)
     for node in reversed(tree.order):
         if children := list(tree.children(node)):
             across[node] = across[children].mean()
             height[node] = height[children].max() + 1
-    return across, 1 - height / height[tree.root]
+    return across, 1 - height / height[tree.root], height[tree.root]
 
 
-def _colors(tree: 'ClassHierarchy') -> list[str]:
+def _colors(tree: Tree) -> list[str]:
     """A colour for each node: the tree is cut into a few large branches, grey is what is above them."""
     counts = tree.leaf_counts()
     branches = [tree.root]
@@ -138,14 +152,12 @@ def _colors(tree: 'ClassHierarchy') -> list[str]:
     return colors
 
 
-def _label(tree: 'ClassHierarchy', node: int, leaves: int) -> str:
+def _label(tree: Tree, node: int, leaves: int) -> str:
     if node < tree.num_classes:
-        return _shown(tree.class_names[node])
+        return printable(tree.class_names[node])
     name = tree.node_names.get(node)
-    return f'{leaves} classes' if name is None else f'{_shown(name)} ({leaves} classes)'
+    return f'{leaves} classes' if name is None else f'{printable(name)} ({leaves} classes)'
 
 
-def _shown(name: str, most: int | None = None) -> str:
-    """A name on one line, with escapes for what cannot be printed."""
-    name = name if name.isprintable() else repr(name)[1:-1]
-    return name if most is None or len(name) <= most else name[: most - 1] + '…'
+def _cut(name: str, most: int) -> str:
+    return name if len(name) <= most else name[: most - 1] + '…'

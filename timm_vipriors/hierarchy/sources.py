@@ -1,18 +1,42 @@
-"""Trees over the classes from what people write down: groups of classes, and files of edges."""
+"""Where trees come from: the weights of a classifier, groups of classes, files of edges."""
 
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+
+from ..files import first_names
+
 Tree = tuple[list[int], Sequence[str], dict[int, str]]  # the arguments of ClassHierarchy
+
+
+def parents_from_weight(weight: np.ndarray) -> list[int]:
+    """The parents of each node of a binary tree from a weight; see `ClassHierarchy.induce`."""
+    from scipy.cluster.hierarchy import linkage  # here, since importing it takes a while
+
+    rows = np.asarray(weight, dtype=np.float64)
+    if rows.ndim != 2 or len(rows) < 2 or not rows.shape[1]:
+        raise ValueError(f'expected a weight (C, D) with at least 2 rows, got the shape {rows.shape}')
+    if not np.isfinite(rows).all():
+        raise ValueError(f'expected finite weights, got others in row {np.isfinite(rows).all(axis=1).argmin()}')
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    if not largest.all():
+        raise ValueError(f'expected rows with a direction, but row {largest[:, 0].argmin()} is all zeros')
+    rows = rows / largest  # so that no square overflows
+    merges = linkage(rows / np.linalg.norm(rows, axis=1, keepdims=True), method='ward')
+    parents = np.full(len(rows) + len(merges), -1)
+    for step, pair in enumerate(merges[:, :2].astype(int)):
+        parents[pair] = len(rows) + step
+    return parents.tolist()
 
 
 def tree_from_groups(groups: Mapping[str, Sequence[str]], class_names: Sequence[str] | None) -> Tree:
     """A tree of named groups; see `ClassHierarchy.from_groups`."""
     names = checked_names(groups if class_names is None else class_names)
     if wrong := set(names) ^ set(groups):
-        differing = some_of(sorted(wrong, key=repr))
+        differing = quoted(sorted(wrong, key=repr))
         raise ValueError(f'expected the classes of the groups as class names, they differ in {differing}')
     children: dict[Hashable, list[Hashable]] = {(): []}
     for leaf, name in enumerate(names):
@@ -34,7 +58,7 @@ def tree_from_edges(file: Path, class_names: Sequence[str], join_roots: bool) ->
     parent_of = _read_edges(file)
     known = parent_of.keys() | set(parent_of.values())
     if missing := [name for name in names if name not in known]:
-        raise ValueError(f'{file}: expected all classes, missing are {some_of(missing)}')
+        raise ValueError(f'{file}: expected all classes, missing are {quoted(missing)}')
     leaves = {name: leaf for leaf, name in enumerate(names)}
     children: dict[Hashable, list[Hashable]] = {}
     roots: list[str] = []
@@ -52,7 +76,7 @@ def tree_from_edges(file: Path, class_names: Sequence[str], join_roots: bool) ->
             seen.add(name)
             roots.append(name)
     if len(roots) > 1 and not join_roots:
-        raise ValueError(f'{file}: expected one root, got {some_of(roots)} (join_roots puts them under a new one)')
+        raise ValueError(f'{file}: expected one root, got {quoted(roots)} (join_roots puts them under a new one)')
     children[None] = [leaves.get(root, root) for root in roots]
     return _contract(None, children, names, {key: key for key in children if key is not None})
 
@@ -83,6 +107,7 @@ def _contract(
 
 
 def checked_names(class_names: Iterable[str]) -> tuple[str, ...]:
+    """The names of at least two classes, each a string of its own, or a ValueError."""
     listed = isinstance(class_names, Iterable) and not isinstance(class_names, str)
     names = tuple(class_names) if listed else ()
     if not listed or not all(isinstance(name, str) for name in names):
@@ -92,14 +117,13 @@ def checked_names(class_names: Iterable[str]) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         seen: set[str] = set()
         twice = [name for name in names if name in seen or seen.add(name)]
-        raise ValueError(f'expected a different name for each class, twice there are {some_of(twice)}')
+        raise ValueError(f'expected a different name for each class, twice there are {quoted(twice)}')
     return names
 
 
-def some_of(items: Sequence) -> str:
-    """The first few of many things, for a sentence."""
-    more = f' and {len(items) - 5} more' if len(items) > 5 else ''
-    return ', '.join(map(repr, items[:5])) + more
+def quoted(names: Iterable[object]) -> str:
+    """The first few names in quotes."""
+    return first_names(map(repr, names))
 
 
 def _read_edges(file: Path) -> dict[str, str]:

@@ -7,7 +7,6 @@ workshops, §3.2 (the tree supervision loss over that hierarchy).
 
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from operator import index
 from pathlib import Path
@@ -17,7 +16,8 @@ import torch
 
 from ..checkpoint import Checkpoint
 from ..files import atomic_write
-from .sources import checked_names, some_of, tree_from_edges, tree_from_groups
+from .drawing import tree_figure, tree_lines
+from .sources import checked_names, parents_from_weight, quoted, tree_from_edges, tree_from_groups
 
 _FORMAT = 'timm-vipriors hierarchy'
 
@@ -26,7 +26,7 @@ class ClassHierarchy:
     """A rooted tree whose leaves are the classes: any number of children, at least two, at each inner node.
 
     The nodes 0 … C − 1 are the leaves, in the order of the class indices. All other ids are inner nodes, in any
-    order. A hierarchy is not changed once it is made.
+    order. A hierarchy is immutable.
 
     Args:
         parents: The id of each node's parent, −1 for the root.
@@ -68,7 +68,7 @@ class ClassHierarchy:
         self.num_nodes = len(self.parents)
         roots = [node for node, parent in enumerate(self.parents) if parent == -1]
         if len(roots) != 1:
-            raise ValueError(f'expected one root, a node whose parent is -1, got {some_of(roots) if roots else "none"}')
+            raise ValueError(f'expected one root, a node whose parent is -1, got {quoted(roots) if roots else "none"}')
         self.root = roots[0]
 
         children: list[list[int]] = [[] for _ in self.parents]
@@ -113,24 +113,9 @@ class ClassHierarchy:
             ValueError: If the weight has another shape, fewer than two rows, a value that is not finite or a row
                 of zeros.
         """
-        from scipy.cluster.hierarchy import linkage  # here, since importing it takes a while
-
         if isinstance(weight, torch.Tensor):
             weight = weight.detach().to('cpu', torch.float64).numpy()
-        rows = np.asarray(weight, dtype=np.float64)
-        if rows.ndim != 2 or len(rows) < 2 or not rows.shape[1]:
-            raise ValueError(f'expected a weight (C, D) with at least 2 rows, got the shape {rows.shape}')
-        if not np.isfinite(rows).all():
-            raise ValueError(f'expected finite weights, got others in row {np.isfinite(rows).all(axis=1).argmin()}')
-        largest = np.abs(rows).max(axis=1, keepdims=True)
-        if not largest.all():
-            raise ValueError(f'expected rows with a direction, but row {largest[:, 0].argmin()} is all zeros')
-        rows = rows / largest  # so that no square overflows
-        merges = linkage(rows / np.linalg.norm(rows, axis=1, keepdims=True), method='ward')
-        parents = np.full(len(rows) + len(merges), -1)
-        for step, pair in enumerate(merges[:, :2].astype(int)):
-            parents[pair] = len(rows) + step
-        return cls(parents.tolist(), class_names)
+        return cls(parents_from_weight(weight), class_names)
 
     @classmethod
     def from_checkpoint(
@@ -220,7 +205,7 @@ class ClassHierarchy:
         return tuple(counts)
 
     def _walk(self) -> tuple[int, ...]:
-        """The nodes that hang on the root, each before its children, in the order of a drawn tree."""
+        """The nodes below the root and itself, each before its children, in the order of a drawn tree."""
         order, stack = [], [self.root]
         while stack:
             order.append(stack.pop())
@@ -228,7 +213,7 @@ class ClassHierarchy:
         return tuple(order)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the hierarchy as a JSON file, in one step: the file is never half written."""
+        """Write the hierarchy as a JSON file, which is replaced atomically."""
         content = {
             'format': _FORMAT,
             'version': 1,
@@ -249,7 +234,16 @@ class ClassHierarchy:
         """
         try:
             content = json.loads(Path(path).read_text(encoding='utf-8'))
-            return cls(*_checked_content(content))
+            if not isinstance(content, dict) or content.get('format') != _FORMAT:
+                raise ValueError(f'expected a JSON object with "format": "{_FORMAT}"')
+            if json.dumps(content.get('version')) != '1':
+                raise ValueError(f'expected version 1, got {content.get("version")!r}')
+            parents, class_names, node_names = (content.get(key) for key in ('parents', 'class_names', 'node_names'))
+            if not (isinstance(parents, list) and isinstance(class_names, list) and isinstance(node_names, dict)):
+                raise ValueError('expected the lists parents and class_names, and the object node_names')
+            if any(str(int(key)) != key for key in node_names):
+                raise ValueError(f'expected ids of inner nodes in node_names, got {quoted(node_names)}')
+            return cls(parents, class_names, {int(key): name for key, name in node_names.items()})
         except (ValueError, RecursionError) as e:
             raise ValueError(f'{path} is not a hierarchy: {e}') from e
 
@@ -259,8 +253,6 @@ class ClassHierarchy:
         Args:
             max_lines: Stop there, the last line saying how many more there are; None for all.
         """
-        from .drawing import tree_lines
-
         if max_lines is not None and max_lines < 1:
             raise ValueError(f'max_lines must be at least 1, got {max_lines}')
         return '\n'.join(tree_lines(self, max_lines))
@@ -275,8 +267,6 @@ class ClassHierarchy:
             ImportError: If matplotlib is missing.
             ValueError: If matplotlib does not know the format.
         """
-        from .drawing import tree_figure
-
         figure = tree_figure(self)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
@@ -302,20 +292,3 @@ def _as_id(node: int, parent: int, num_nodes: int) -> int:
 
 def _is_id(value: object) -> bool:
     return hasattr(value, '__index__') and not isinstance(value, bool)
-
-
-def _checked_content(content: object) -> tuple[list[int], list[str], dict[int, str]]:
-    """The constructor's arguments from a file's content."""
-    if not isinstance(content, dict) or content.get('format') != _FORMAT:
-        raise ValueError(f'expected a JSON object with "format": "{_FORMAT}"')
-    version = content.get('version')
-    if type(version) is not int or version != 1:
-        raise ValueError(f'expected version 1, got {version!r}')
-    parents, class_names, node_names = (content.get(key) for key in ('parents', 'class_names', 'node_names'))
-    if not isinstance(parents, list) or not all(type(parent) is int for parent in parents):
-        raise ValueError('expected parents as a list of whole numbers')
-    if not isinstance(class_names, list):
-        raise ValueError('expected class_names as a list of strings')
-    if not isinstance(node_names, dict) or not all(re.fullmatch('0|[1-9][0-9]{0,17}', key) for key in node_names):
-        raise ValueError('expected node_names as an object from node ids to strings')
-    return parents, class_names, {int(key): name for key, name in node_names.items()}

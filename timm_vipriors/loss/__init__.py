@@ -1,8 +1,10 @@
 """Loss functions: plain modules called `loss(output, target)`, for anyone's training loop."""
 
 from .center import CenterLoss, center_loss
-from .composite import CRITERIA, CompositeLoss, VIPriorsLoss, create_loss
-from .cosine import CosineLoss, FocalCosineLoss, cosine_loss, focal_cosine_loss
+from .composite import CompositeLoss, VIPriorsLoss
+from .cosine import CosineLoss, cosine_loss
+from .factory import CRITERIA, check_arguments, check_spec, create_loss
+from .focal_cosine import FocalCosineLoss, focal_cosine_loss
 from .positive_class import PositiveClassLoss, positive_class_loss
 from .tree_supervision import TreeLayout, TreeSupervisionLoss, tree_supervision_loss
 
@@ -17,6 +19,8 @@ __all__ = [
     'TreeSupervisionLoss',
     'VIPriorsLoss',
     'center_loss',
+    'check_arguments',
+    'check_spec',
     'cosine_loss',
     'create_loss',
     'focal_cosine_loss',

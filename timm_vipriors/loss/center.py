@@ -6,9 +6,9 @@ to 4.
 
 import torch
 import torch.distributed as dist
-from torch import nn
 
-from .common import Reduction, as_float32, check_choice, check_target, reduce, unit_rows
+from . import base
+from .base import Loss, Reduction
 
 
 def center_loss(
@@ -29,11 +29,12 @@ def center_loss(
         reduction: 'mean' or 'sum' over the batch, or 'none' for a loss per sample (B,).
     """
     if target.ndim == 1:
-        return reduce(0.5 * (features - centers[target]).square().sum(dim=1), reduction)
+        own = centers[base.class_indices(target)]
+        return base.reduce(0.5 * (features - own).square().sum(dim=1), reduction)
     labels = target.to(features.dtype)
     mean = labels @ centers
     spread = (labels @ centers.square().sum(dim=1) - mean.square().sum(dim=1)).clamp_min(0.0)
-    return reduce(0.5 * ((features - mean).square().sum(dim=1) + spread), reduction)
+    return base.reduce(0.5 * ((features - mean).square().sum(dim=1) + spread), reduction)
 
 
 def class_sums(features: torch.Tensor, target: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -45,7 +46,7 @@ def class_sums(features: torch.Tensor, target: torch.Tensor, num_classes: int) -
     return counts, features.new_zeros(num_classes, features.shape[1]).index_add_(0, target, features)
 
 
-class CenterLoss(nn.Module):
+class CenterLoss(Loss):
     """Centre loss (VIPF Eq. 6): `½ Σ ‖x_i − c_{y_i}‖²`, with centres that follow the features.
 
     The centres are a buffer (C, D) that starts at zero. In training, after the loss is taken, they move by Wen's rule
@@ -53,8 +54,10 @@ class CenterLoss(nn.Module):
     labels weight both the loss and the rule.
 
     How we read the paper: it says that the centres are the averages of the features of their class "in each iteration".
-    By the letter a class that a batch holds once would be its own centre, and its loss exactly zero: in small batches
-    of many classes the loss would vanish. Wen's running rule, which the paper cites, has no such hole.
+    Taken literally, a class that occurs once in a batch would be its own centre, and its loss exactly zero: in small
+    batches of many classes the loss would vanish. Wen's running rule, which the paper cites, does not have this
+    problem. Features are not normalised; `normalize=True` normalises them alone, where GEM's default normalises the
+    centres too.
 
     In a distributed run the rule sees the features of all ranks, so the centres stay equal everywhere.
 
@@ -70,6 +73,13 @@ class CenterLoss(nn.Module):
     Shape:
         output: logits (B, C), only checked, or None; target: class indices (B,) or soft labels (B, C);
         features: (B, D); the loss is () or (B,).
+
+    Examples:
+        >>> loss = CenterLoss(num_classes=3, feature_dim=2)
+        >>> loss(None, torch.tensor([1]), torch.tensor([[3.0, 4.0]]))  # ½ (3² + 4²): the centres start at zero
+        tensor(12.5000)
+        >>> loss.centers[1]  # a quarter of the way: α = ½, and n = 1
+        tensor([0.7500, 1.0000])
     """
 
     needs_features = True
@@ -84,30 +94,25 @@ class CenterLoss(nn.Module):
         device=None,
         dtype=None,
     ) -> None:
-        super().__init__()
-        check_choice('reduction', reduction, Reduction)
-        if not 0.0 <= alpha <= 1.0:
-            raise ValueError(f'alpha must be in 0 … 1, got {alpha}')
-        self.alpha = alpha
-        self.normalize = normalize
-        self.reduction: Reduction = reduction
+        super().__init__(alpha=alpha, normalize=normalize, reduction=reduction)
+        base.check_number('alpha', alpha, 0.0, 1.0)
         self.centers: torch.Tensor
         self.register_buffer('centers', torch.zeros(num_classes, feature_dim, device=device, dtype=dtype))
 
     def extra_repr(self) -> str:
         classes, dim = self.centers.shape
-        return f'{classes}, {dim}, alpha={self.alpha}, normalize={self.normalize}, reduction={self.reduction!r}'
+        return f'{classes}, {dim}, {super().extra_repr()}'
 
     def forward(self, output: torch.Tensor | None, target: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         classes, dim = self.centers.shape
         if features.ndim != 2 or features.shape[1] != dim:
             raise ValueError(f'features must be of shape (B, {dim}), got {tuple(features.shape)}')
-        check_target(features.new_empty(len(features), classes), target)
         if output is not None and output.shape != (len(features), classes):
             raise ValueError(f'output must be logits of shape ({len(features)}, {classes}), got {tuple(output.shape)}')
-        with torch.autocast(features.device.type, enabled=False):
-            x = as_float32(features)
-            x = unit_rows(x) if self.normalize else x
+        target = base.check_target(features.new_empty(len(features), classes), target)
+        with base.no_autocast(features):
+            x = base.as_float32(features)
+            x = base.unit_rows(x) if self.normalize else x
             loss = center_loss(x, target, self.centers.to(x.dtype), self.reduction)
             if self.training and torch.is_grad_enabled():
                 self.update(x.detach(), target)

@@ -1,35 +1,13 @@
-"""The composite objective (VIPF Eq. 3), and losses by name: `create_loss` and the command line's `--criterion`."""
-
-import difflib
-import inspect
-from collections.abc import Callable
-from typing import Any
+"""The composite objective (VIPF Eq. 3): a weighted sum of a loss, the centre loss and tree supervision."""
 
 import torch
 from torch import nn
 
 from ..hierarchy import ClassHierarchy
+from .base import check_number
 from .center import CenterLoss
-from .cosine import CosineLoss, FocalCosineLoss
 from .positive_class import PositiveClassLoss
 from .tree_supervision import TreeSupervisionLoss
-
-
-class CrossEntropyLoss(nn.CrossEntropyLoss):
-    """torch's cross-entropy, which takes class indices and soft labels alike."""
-
-    needs_features = False
-
-
-BASES: dict[str, Callable[..., nn.Module]] = {
-    'ce': CrossEntropyLoss,
-    'cosine': CosineLoss,
-    'focal-cosine': FocalCosineLoss,
-    'pcl': PositiveClassLoss,
-}
-ADDITIONS = ('center', 'tsl')
-CRITERIA = tuple('+'.join((base, *added)) for base in BASES for added in ((), ('center',), ('tsl',), ('center', 'tsl')))
-"""All names that `create_loss` knows."""
 
 
 class CompositeLoss(nn.Module):
@@ -46,9 +24,14 @@ class CompositeLoss(nn.Module):
     Shape:
         output: logits (B, C); target: class indices (B,) or soft labels (B, C); features (B, D), needed with a centre
         loss only; the loss is ().
+
+    Examples:
+        >>> loss = CompositeLoss(PositiveClassLoss(), CenterLoss(4, 8), center_weight=0.01)
+        >>> loss(torch.zeros(2, 4), torch.tensor([0, 3]), torch.ones(2, 8))  # 1.8863 + 0.01 · ½ · 2 · 8
+        tensor(1.9663)
     """
 
-    needs_features = True  # of an instance without centre loss it is false
+    needs_features = True  # false for an instance without centre loss
 
     def __init__(
         self,
@@ -64,13 +47,15 @@ class CompositeLoss(nn.Module):
             raise ValueError('a composite loss needs at least one term, got none')
         self.base, self.center, self.tree = base, center, tree
         self.weights = {'base': base_weight, 'center': center_weight, 'tree': tree_weight}
+        for name, weight in self.weights.items():
+            check_number(f'{name}_weight', weight)
         self.needs_features = center is not None
 
     def extra_repr(self) -> str:
         return ', '.join(f'{name}_weight={weight}' for name, weight in self.weights.items())
 
     def attach(self, classifier: nn.Module) -> None:
-        """Show the classifier to a tree that grows from it."""
+        """Give the model's classifier to a tree that grows from it."""
         if self.tree is not None:
             self.tree.attach(classifier)
 
@@ -97,8 +82,8 @@ class CompositeLoss(nn.Module):
 class VIPriorsLoss(CompositeLoss):
     """The composite objective of VIPF Eq. 3: positive class loss, centre loss and tree supervision.
 
-    How we read the paper: it gives "α, γ and β are set to 1, 0.0005 and 1". The 0.0005 can only belong to the centre
-    loss, which is of the size of squared distances, so the weights are 1 (positive class), 0.0005 (centre), 1 (tree).
+    How we read the paper: it gives "α, γ and β are set to 1, 0.0005 and 1". The 0.0005 suits the centre loss, whose
+    size is that of squared distances, so the weights are 1 (positive class), 0.0005 (centre), 1 (tree).
 
     Args:
         num_classes: C.
@@ -138,101 +123,3 @@ class VIPriorsLoss(CompositeLoss):
             tree = TreeSupervisionLoss(hierarchy, num_classes=num_classes)
         base = PositiveClassLoss() if pcl_weight else None
         super().__init__(base, center, tree, pcl_weight, center_weight, tree_weight)
-
-
-def create_loss(spec: str, **kwargs: Any) -> nn.Module:
-    """Make a loss by its name.
-
-    Args:
-        spec: 'ce', 'cosine', 'focal-cosine' or 'pcl', each alone or with '+center', '+tsl' or '+center+tsl'.
-        **kwargs: The arguments of the first loss by their names. With '+center': `num_classes`, `feature_dim`,
-            `center_weight`, `center_alpha`, `center_normalize`. With '+tsl': `hierarchy` (a `ClassHierarchy`), or
-            `num_classes`, `tree_start_epoch`, `tree_update_every` and `steps_per_epoch` for an online tree;
-            `tree_weight`, `tree_mode`. With either, `base_weight`.
-
-    Returns:
-        A module called `loss(output, target)`, or `loss(output, target, features)` if its `needs_features` is true.
-
-    Raises:
-        ValueError: If the name or an argument is not known or missing, or an argument's value is wrong.
-
-    Examples:
-        >>> create_loss('focal-cosine', gamma=1.0)
-        FocalCosineLoss(gamma=1.0, alpha=1.0, xent_weight=0.1, scale=1.0, reduction='mean')
-        >>> create_loss('pcl+center', num_classes=10, feature_dim=64).needs_features
-        True
-    """
-    check_spec(spec)
-    base_name, *added = spec.split('+')
-    known = _arguments(spec)
-    for name in kwargs:
-        if name not in known:
-            raise ValueError(f'criterion {spec!r} has no argument {name!r}; it takes {", ".join(known)}')
-    missing = [name for name in ('num_classes', 'feature_dim') if kwargs.get(name) is None]
-    if 'center' in added and missing:
-        raise ValueError(f'criterion {spec!r} needs {" and ".join(missing)}')
-    if 'tsl' in added and kwargs.get('hierarchy') is None and kwargs.get('tree_start_epoch') is None:
-        raise ValueError(f'criterion {spec!r} needs a hierarchy, or a tree_start_epoch to induce one online')
-    shared = set().union(*(_ADDED_ARGUMENTS[part] for part in added), {'base_weight'} if added else set())
-    try:
-        base = BASES[base_name](**{k: v for k, v in kwargs.items() if k not in shared})
-        if not added:
-            return base
-        center = tree = None
-        if 'center' in added:
-            center = CenterLoss(
-                kwargs['num_classes'],
-                kwargs['feature_dim'],
-                alpha=kwargs.get('center_alpha', 0.5),
-                normalize=kwargs.get('center_normalize', False),
-            )
-        if 'tsl' in added:
-            tree = TreeSupervisionLoss(
-                kwargs.get('hierarchy'),
-                mode=kwargs.get('tree_mode', 'path'),
-                num_classes=kwargs.get('num_classes'),
-                start_epoch=kwargs.get('tree_start_epoch'),
-                update_every=kwargs.get('tree_update_every', 10),
-                steps_per_epoch=kwargs.get('steps_per_epoch'),
-            )
-        weights = {name: kwargs[name] for name in ('base_weight', 'center_weight', 'tree_weight') if name in kwargs}
-        return CompositeLoss(base, center, tree, **weights)
-    except TypeError as e:
-        raise ValueError(f'criterion {spec!r}: {e}') from e
-
-
-_ADDED_ARGUMENTS = {
-    'center': ('num_classes', 'feature_dim', 'center_weight', 'center_alpha', 'center_normalize'),
-    'tsl': (
-        'hierarchy',
-        'num_classes',
-        'tree_start_epoch',
-        'tree_update_every',
-        'steps_per_epoch',
-        'tree_weight',
-        'tree_mode',
-    ),
-}
-
-
-def _arguments(spec: str) -> list[str]:
-    """Names of the arguments that a loss takes."""
-    base, *added = spec.split('+')
-    names = [name for name in inspect.signature(BASES[base]).parameters if name not in ('device', 'dtype')]
-    if added:
-        names = [name for name in names if name != 'reduction'] + ['base_weight']
-    for part in added:
-        names += [name for name in _ADDED_ARGUMENTS[part] if name not in names]
-    return names
-
-
-def check_spec(spec: str) -> str:
-    """Return the name of a loss, or raise a ValueError that lists the known ones."""
-    if spec not in CRITERIA:
-        close = difflib.get_close_matches(spec, CRITERIA, n=1)
-        hint = f' Did you mean {close[0]!r}?' if close else ''
-        raise ValueError(
-            f'unknown criterion {spec!r}: known are {", ".join(BASES)}, each also with +center, +tsl or +center+tsl.'
-            f'{hint}'
-        )
-    return spec

@@ -2,11 +2,10 @@
 
 VIPF Eq. 7, after Wan et al., "NBDT: Neural-Backed Decision Tree", ICLR 2021.
 
-A loop over the nodes would cost a step of the tree's size in Python. Here the tree is laid out once: with the leaves in
-depth-first order each node covers a range of them. The sums of all nodes are then differences of one running sum over
-the leaves; and turned round, the sum along a leaf's path is a running sum over the leaves to which each node's value is
-added where its range begins and from which it is taken where the range ends. Both run in float64, where no cancellation
-is felt.
+A loop over the nodes would be slow. Here the tree is laid out once: with the leaves in depth-first order each node
+covers a range of them. The sums of all nodes are then differences of one running sum over the leaves. Conversely, the
+sum along a leaf's path is a running sum over the leaves, to which each node's value is added where its range begins,
+and subtracted where the range ends. Both run in float64, so that the differences lose no precision.
 """
 
 from typing import Literal
@@ -15,106 +14,89 @@ import torch
 from torch import nn
 
 from ..hierarchy import ClassHierarchy
-from .common import Reduction, as_float32, check_choice, check_target, reduce
+from . import base
+from .base import Loss, Reduction
 
 Mode = Literal['path', 'soft']
 
 
-class _Sums(torch.autograd.Function):
-    """A sum of values by the index tensors of a tree. Its gradient is a sum of the other kind."""
+class _TreeSums(torch.autograd.Function):
+    """Sums of leaf values over the leaves of each node, or (`to_leaves`) of node values over the path of each leaf.
 
-    @staticmethod
-    def setup_context(ctx, inputs, output) -> None:
-        ctx.save_for_backward(*inputs[1:])
-
-
-class _NodeSums(_Sums):
-    """Sums over the leaves of each node. A leaf counts in the nodes on its path, so the gradient is `_PathSums`."""
+    A leaf counts in the nodes on its path, so the gradient of the one is the other.
+    """
 
     @staticmethod
     def forward(
         values: torch.Tensor,
+        to_leaves: bool,
         leaves: torch.Tensor,
         position: torch.Tensor,
         first: torch.Tensor,
         last: torch.Tensor,
     ) -> torch.Tensor:
-        total = values.index_select(0, leaves).cumsum(dim=0)
-        total = nn.functional.pad(total, (0, 0, 1, 0))
+        if to_leaves:
+            change = values.new_zeros(len(leaves) + 1, values.shape[1])
+            change.index_add_(0, first, values).index_add_(0, last, values, alpha=-1)
+            return change.cumsum(dim=0).index_select(0, position)
+        total = nn.functional.pad(values.index_select(0, leaves).cumsum(dim=0), (0, 0, 1, 0))
         # not in place: compiled by torch 2.11, a function that returns what it changed has a wrong gradient
         return total.index_select(0, last) - total.index_select(0, first)
 
     @staticmethod
-    def backward(ctx, grad):
-        return _PathSums.apply(grad, *ctx.saved_tensors), None, None, None, None
-
-
-class _PathSums(_Sums):
-    """Sums over the path of each leaf; the gradient is `_NodeSums`."""
-
-    @staticmethod
-    def forward(
-        values: torch.Tensor,
-        leaves: torch.Tensor,
-        position: torch.Tensor,
-        first: torch.Tensor,
-        last: torch.Tensor,
-    ) -> torch.Tensor:
-        change = values.new_zeros(len(leaves) + 1, values.shape[1])
-        change.index_add_(0, first, values).index_add_(0, last, values, alpha=-1)
-        return change.cumsum(dim=0).index_select(0, position)
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.to_leaves = inputs[1]
+        ctx.save_for_backward(*inputs[2:])
 
     @staticmethod
     def backward(ctx, grad):
-        return _NodeSums.apply(grad, *ctx.saved_tensors), None, None, None, None
+        return _TreeSums.apply(grad, not ctx.to_leaves, *ctx.saved_tensors), None, None, None, None, None
 
 
 class TreeLayout(nn.Module):
     """Index tensors of a tree with C leaves and N nodes below the root: sums over nodes and paths as running sums.
 
-    The nodes stand family by family, families of one size next to each other, so that a softmax among siblings is one
-    over an axis. Scores lie with the classes or nodes along the first dimension: those of a node are one row of memory.
+    The nodes are sorted family by family, families of one size next to each other, so that a softmax among siblings is
+    one over an axis. Scores have the classes or nodes along the first dimension: those of a node are contiguous.
 
     Attributes:
         families: For each size of a family, smallest first, how many there are and the size.
+
+    Examples:
+        >>> layout = TreeLayout(ClassHierarchy([3, 3, 4, 4, -1]))
+        >>> layout.node_scores(torch.tensor([[1.0], [3.0], [5.0]])).flatten()  # leaf 2, the parent, leaves 0 and 1
+        tensor([5., 2., 1., 3.])
     """
 
     def __init__(self, hierarchy: ClassHierarchy) -> None:
         super().__init__()
-        classes, root = hierarchy.num_classes, hierarchy.root
-        leaves, first, last = [], [0] * hierarchy.num_nodes, [0] * hierarchy.num_nodes
+        leaves: list[int] = []
+        first = [0] * hierarchy.num_nodes
         families: dict[int, list[int]] = {}
-        stack = [(root, True)]
-        while stack:
-            node, entering = stack.pop()
-            if not entering:
-                last[node] = len(leaves)
-                continue
+        for node in hierarchy.order:
             first[node] = len(leaves)
-            children = hierarchy.children(node)
-            if children:
+            if children := hierarchy.children(node):
                 families.setdefault(len(children), []).extend(children)
             else:
                 leaves.append(node)
-            stack.append((node, False))
-            stack.extend((child, True) for child in reversed(children))
         self.families = [(len(members) // size, size) for size, members in sorted(families.items())]
         nodes = [node for _, members in sorted(families.items()) for node in members]
+        counts = hierarchy.leaf_counts()
         for name, values in (
             ('leaves', leaves),
-            ('position', first[:classes]),
+            ('position', first[: hierarchy.num_classes]),
             ('first', [first[node] for node in nodes]),
-            ('last', [last[node] for node in nodes]),
+            ('last', [first[node] + counts[node] for node in nodes]),
         ):
             self.register_buffer(name, torch.tensor(values, dtype=torch.long), persistent=False)
 
     def node_scores(self, leaf_scores: torch.Tensor) -> torch.Tensor:
         """Means (N, B) of the scores (C, B) of each node's leaves."""
-        return _NodeSums.apply(leaf_scores, *self._index) / (self.last - self.first).unsqueeze(1)
+        return _TreeSums.apply(leaf_scores, False, *self._index) / (self.last - self.first).unsqueeze(1)
 
     def path_sums(self, node_values: torch.Tensor) -> torch.Tensor:
         """Sums (C, B) of values (N, B) along the path from each leaf up to, not including, the root."""
-        return _PathSums.apply(node_values, *self._index)
+        return _TreeSums.apply(node_values, True, *self._index)
 
     @property
     def _index(self) -> tuple[torch.Tensor, ...]:
@@ -139,13 +121,12 @@ def tree_supervision_loss(
     reduction: Reduction = 'mean',
 ) -> torch.Tensor:
     """Cross-entropy of the class scores that a tree gives (VIPF Eq. 7); see `TreeSupervisionLoss`."""
-    check_choice('mode', mode, Mode)
-    check_choice('reduction', reduction, Reduction)
-    check_target(output, target)
+    base.check_choice('mode', mode, Mode)
+    target = base.check_target(output, target)
     if output.shape[1] != len(layout.leaves):
         raise ValueError(f'the hierarchy has {len(layout.leaves)} classes, got {output.shape[1]} logits')
-    with torch.autocast(output.device.type, enabled=False):
-        z = as_float32(output)
+    with base.no_autocast(output):
+        z = base.as_float32(output)
         wide = z if z.device.type == 'mps' else z.double()  # mps has no float64
         scores = layout.node_scores(wide.t().contiguous())
         if mode == 'path':
@@ -155,26 +136,29 @@ def tree_supervision_loss(
         if target.ndim == 2:
             loss = -(target.to(log_p.dtype) * log_p).sum(dim=1)
         else:
-            loss = -log_p.gather(1, target.long().unsqueeze(1)).squeeze(1)
-        return reduce(loss, reduction).to(z.dtype)
+            loss = -log_p.gather(1, target.unsqueeze(1)).squeeze(1)
+        return base.reduce(loss, reduction).to(z.dtype)
 
 
-class TreeSupervisionLoss(nn.Module):
+class TreeSupervisionLoss(Loss):
     """Tree supervision loss (VIPF Eq. 7) over a hierarchy of the classes.
 
     A node's score is the mean of its leaves' logits.
 
     How we read the paper:
-        * `'path'`, by the letter: a class's score is the sum of the node scores from its leaf up to, not including, the
+        * Literally (`'path'`) a class's score is the sum of the node scores from its leaf up to, not including, the
           root; then cross-entropy over the classes.
-        * `'soft'`, as NBDT means it: the log-probability of a class is the sum over its path of the log-softmax of a
-          node's score among its siblings; then negative log-likelihood. It is a distribution over the classes already,
-          no second softmax is taken.
+        * As NBDT's paper has it (`'soft'`), the log-probability of a class is the sum over its path of the log-softmax
+          of a node's score among its siblings; then negative log-likelihood.
+
+    NBDT's code differs on three points: it takes a second softmax, of the class probabilities; it clusters the
+    classifier's raw rows, where we normalise them; and until a growing tree starts, its tree term is a plain
+    cross-entropy, where ours is zero.
 
     Without a hierarchy the tree is induced online from the model's own classifier (NBDT's later variant): for the first
-    time after `start_epoch` epochs, then every `update_every`; until then the loss is zero. The loss counts its own
-    training batches, `steps_per_epoch` of them to an epoch, and reads the weights of the classifier that `attach` has
-    shown it (`FeatureClassificationTask` does). The tree in force and the count are in the state dict.
+    time after `start_epoch` epochs, then every `update_every`. The loss counts its own training batches,
+    `steps_per_epoch` of them to an epoch, and reads the weights of the classifier given to `attach`
+    (`FeatureClassificationTask` does that). The current tree and the count are in the state dict.
 
     Args:
         hierarchy: The tree. None grows it online.
@@ -187,9 +171,14 @@ class TreeSupervisionLoss(nn.Module):
 
     Shape:
         output: logits (B, C); target: class indices (B,) or soft labels (B, C); the loss is () or (B,).
-    """
 
-    needs_features = False
+    Examples:
+        >>> tree = ClassHierarchy.from_groups({'cat': ['animal'], 'dog': ['animal'], 'car': []})
+        >>> loss = TreeSupervisionLoss(tree)
+        >>> output = torch.tensor([[0.0, 2.0, 0.0]])  # a dog
+        >>> loss(output, torch.tensor([0])) < loss(output, torch.tensor([2]))  # cat is a smaller mistake than car
+        tensor(True)
+    """
 
     def __init__(
         self,
@@ -201,9 +190,8 @@ class TreeSupervisionLoss(nn.Module):
         update_every: int = 10,
         steps_per_epoch: int | None = None,
     ) -> None:
-        super().__init__()
-        check_choice('mode', mode, Mode)
-        check_choice('reduction', reduction, Reduction)
+        super().__init__(mode=mode, reduction=reduction)
+        base.check_choice('mode', mode, Mode)
         if hierarchy is None and (num_classes is None or start_epoch is None):
             raise ValueError(
                 'TreeSupervisionLoss needs a hierarchy, or num_classes and start_epoch to induce one online'
@@ -216,8 +204,6 @@ class TreeSupervisionLoss(nn.Module):
             raise ValueError(
                 f'update_every must be at least 1 and start_epoch at least 0, got {update_every} and {start_epoch}'
             )
-        self.mode: Mode = mode
-        self.reduction: Reduction = reduction
         self.start_epoch = start_epoch
         self.update_every = update_every
         self.steps_per_epoch = steps_per_epoch
@@ -234,7 +220,7 @@ class TreeSupervisionLoss(nn.Module):
 
     def extra_repr(self) -> str:
         tree = f'hierarchy of {len(self.parents)} nodes' if self.layout is not None else 'no tree yet'
-        return f'{tree}, {self.num_classes} classes, mode={self.mode!r}, reduction={self.reduction!r}'
+        return f'{tree}, {self.num_classes} classes, {super().extra_repr()}'
 
     @property
     def online(self) -> bool:
@@ -242,12 +228,12 @@ class TreeSupervisionLoss(nn.Module):
         return self.start_epoch is not None
 
     def attach(self, classifier: nn.Module) -> None:
-        """Show the classifier (with a `weight` of shape (C, D) or (C, D, 1, 1)) that online trees are induced from."""
+        """Set the classifier, with a `weight` (C, D) or (C, D, 1, 1), that online trees are induced from."""
         self._classifier = (classifier,)
 
     @torch.no_grad()
     def set_hierarchy(self, hierarchy: ClassHierarchy) -> None:
-        """Put a tree in force."""
+        """Make this the current tree."""
         if hierarchy.num_classes != self.num_classes:
             raise ValueError(f'the hierarchy has {hierarchy.num_classes} classes, expected {self.num_classes}')
         parents = torch.tensor(hierarchy.parents, device=self.parents.device)
@@ -262,13 +248,14 @@ class TreeSupervisionLoss(nn.Module):
             self._grow()
         if self.layout is not None:
             return tree_supervision_loss(output, target, self.layout, self.mode, self.reduction)
-        check_target(output, target)
-        return reduce(0.0 * as_float32(output).nan_to_num().sum(dim=1), self.reduction)  # with a graph, as any loss
+        base.check_target(output, target)
+        zeros = 0.0 * base.as_float32(output).nan_to_num().sum(dim=1)  # with a graph, as any loss
+        return base.reduce(zeros, self.reduction)
 
     def _grow(self) -> None:
         """Induce a tree if it is time for one, and count the batch."""
         if self.steps_per_epoch is None or not self._classifier:
-            raise ValueError('an online tree needs steps_per_epoch, and attach(classifier) to learn from')
+            raise ValueError('an online tree needs steps_per_epoch, and attach(classifier) to be induced from')
         epoch, batch = divmod(self._steps, self.steps_per_epoch)
         since = epoch - self.start_epoch
         if batch == 0 and since >= 0 and since % self.update_every == 0:
@@ -279,7 +266,7 @@ class TreeSupervisionLoss(nn.Module):
 
     @staticmethod
     def _restore(module: 'TreeSupervisionLoss', incompatible_keys: object) -> None:
-        """After a state dict is loaded, what is derived from it."""
+        """Restore what is derived from a loaded state dict."""
         module._steps = int(module.step)
         parents = module.parents.tolist()
         if -2 not in parents:

@@ -1,0 +1,149 @@
+"""What all losses share: options, a checked target, float32 arithmetic, soft labels, directions, reduction."""
+
+import math
+from numbers import Real
+from typing import Any, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+Reduction = Literal['mean', 'sum', 'none']
+
+SOFT_LABEL_TOLERANCE = 1e-2  # how far a row of soft labels may be from summing to one; mixup in bfloat16 needs it
+
+
+class Loss(nn.Module):
+    """A loss called `loss(output, target)` with logits (B, C) and class indices (B,) or soft labels (B, C).
+
+    Its options are attributes and stand in its repr.
+
+    Args:
+        **options: The options by their names, `reduction` among them.
+
+    Attributes:
+        needs_features: Whether the loss is called `loss(output, target, features)` with features (B, D).
+
+    """
+
+    needs_features = False
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        check_choice('reduction', options['reduction'], Reduction)
+        self._options = tuple(options)
+        for name, value in options.items():
+            setattr(self, name, value)
+
+    def extra_repr(self) -> str:
+        return ', '.join(f'{name}={getattr(self, name)!r}' for name in self._options)
+
+
+def check_choice(name: str, value: str, choices: object) -> None:
+    """Raise a ValueError unless `value` is one of the strings of a `Literal`."""
+    if value not in get_args(choices):
+        raise ValueError(f'{name} must be one of {", ".join(map(repr, get_args(choices)))}, got {value!r}')
+
+
+def check_number(name: str, value: float, least: float = -math.inf, most: float = math.inf) -> None:
+    """Raise a ValueError unless `value` is a number in a range, and finite in float32."""
+    if not isinstance(value, Real) or not least <= value <= most or abs(value) > torch.finfo(torch.float32).max:
+        raise ValueError(f'{name} must be a finite number in {least:g} … {most:g}, got {value!r}')
+
+
+def check_target(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Check a batch of logits and its target. The values of the target are not looked at under torch.compile.
+
+    Args:
+        output: Logits (B, C).
+        target: Class indices (B,) of any integer type, or soft labels (B, C), rows summing to one within 0.01.
+
+    Returns:
+        The target, class indices as int64.
+
+    Raises:
+        ValueError: If a shape, type or value is not as above, or the batch is empty.
+    """
+    if not isinstance(output, torch.Tensor) or output.ndim != 2:
+        what = tuple(output.shape) if isinstance(output, torch.Tensor) else f'a {type(output).__name__}'
+        raise ValueError(f'output must be logits of shape (B, C), got {what}')
+    batch_size, num_classes = output.shape
+    if batch_size == 0:
+        raise ValueError('output is an empty batch: a loss needs at least one sample')
+    if target.shape not in ((batch_size,), (batch_size, num_classes)):
+        raise ValueError(
+            f'target must be class indices of shape ({batch_size},) or soft labels of shape '
+            f'({batch_size}, {num_classes}), got {tuple(target.shape)}'
+        )
+    if target.ndim == 1:
+        target = class_indices(target)
+    elif not target.is_floating_point():
+        shape = tuple(target.shape)
+        raise ValueError(f'target of shape {shape} must be floating-point soft labels, got {target.dtype}')
+    if torch.compiler.is_compiling():
+        return target
+    if target.ndim == 1:
+        low, high = target.aminmax()
+        if low < 0 or high >= num_classes:
+            bad = int(low) if low < 0 else int(high)
+            raise ValueError(f'target class must be in 0 … {num_classes - 1} for {num_classes} logits, got {bad}')
+    else:
+        worst = (target.float().sum(dim=1) - 1).abs().max()
+        if not worst <= SOFT_LABEL_TOLERANCE:  # not <=: NaN is wrong too
+            raise ValueError(f'soft labels must sum to one within {SOFT_LABEL_TOLERANCE}, got a row off by {worst:.3g}')
+    return target
+
+
+def class_indices(target: torch.Tensor) -> torch.Tensor:
+    """Class indices (B,) as int64: torch takes uint8 for a mask where it should index, and bool always.
+
+    Raises:
+        ValueError: If they are not of an integer type.
+    """
+    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
+        shape = tuple(target.shape)
+        raise ValueError(f'target of shape {shape} must be integer class indices, got {target.dtype}')
+    return target.long()
+
+
+def soft_labels(target: torch.Tensor, num_classes: int, dtype: torch.dtype, smoothing: float = 0.0) -> torch.Tensor:
+    """Soft labels (B, C): one-hot rows of class indices, smoothed towards uniform; soft labels stay as they are."""
+    if target.ndim == 2:
+        return target.to(dtype)
+    off = smoothing / num_classes
+    labels = torch.full((target.shape[0], num_classes), off, dtype=dtype, device=target.device)
+    return labels.scatter_(1, class_indices(target).unsqueeze(1), 1.0 - smoothing + off)
+
+
+def no_autocast(x: torch.Tensor) -> torch.autocast:
+    """A context without autocast on the tensor's device."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
+def as_float32(x: torch.Tensor) -> torch.Tensor:
+    """At least float32: half types are raised, float64 stays."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def unit_rows(x: torch.Tensor) -> torch.Tensor:
+    """Rows of (B, C) divided by their L2 norm, for values of any size; a row of zeros stays one.
+
+    A row is first divided by its largest magnitude, so its norm lies between 1 and √C and neither overflows nor
+    vanishes; that factor cancels, gradient included.
+    """
+    peak = x.detach().abs().amax(dim=1, keepdim=True)
+    x = x / torch.where(peak > 0, peak, torch.ones_like(peak))
+    return x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(1.0)
+
+
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """`−Σ l log softmax(z)` of each sample (B,), of logits z (B, C) and soft labels l (B, C)."""
+    return -(labels * F.log_softmax(logits, dim=1)).sum(dim=1)
+
+
+def reduce(loss: torch.Tensor, reduction: Reduction) -> torch.Tensor:
+    """Reduce a loss per sample (B,)."""
+    check_choice('reduction', reduction, Reduction)
+    if reduction == 'none':
+        return loss
+    return loss.mean() if reduction == 'mean' else loss.sum()
