@@ -1,4 +1,4 @@
-"""`timm-vipriors ablation`: what is run, what goes on after a stop, and what is refused."""
+"""`timm-vipriors ablation`: what is run, what is resumed after a stop, and what is refused."""
 
 import csv
 import json
@@ -13,8 +13,7 @@ import pytest
 import torch
 
 from timm_vipriors.cli import main
-from timm_vipriors.recipes.plan import plan_trainings
-from timm_vipriors.recipes.running import default_jobs, run_trainings
+from timm_vipriors.recipes.ablation import default_jobs, plan_trainings, run_trainings
 
 from ..scripts.test_training import load, summary
 
@@ -104,7 +103,7 @@ def test_real_trainings(few_digits, out, capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_killed_in_the_middle(few_digits, out, tmp_path):
-    """SIGTERM ends the trainings too; the same command goes on from the last checkpoint."""
+    """SIGTERM ends the trainings too; the same command resumes from the last checkpoint."""
     env = {k: v for k, v in os.environ.items() if k != 'TIMM_SCRIPTS'}
     line = [sys.executable, '-m', 'timm_vipriors', 'ablation', str(few_digits), '--rows', 'resnext50_32x4d']
     line += ['--seeds', '1', '-o', str(out), *FLAGS, '--epochs', '200', '--checkpoint-hist', '1']
@@ -204,7 +203,7 @@ def test_other_trainings_are_ended_with_it(fake, data, out):
     failed = run_trainings(trainings, 2)
     assert [t.row for t in failed] == [f'{fake} --fail 1']
     assert time.monotonic() - begin < 30
-    assert not trainings[1].finished()
+    assert not trainings[1].finished.exists()
 
 
 @pytest.mark.parametrize(
@@ -222,8 +221,8 @@ def test_other_trainings_are_ended_with_it(fake, data, out):
         (dict(flags=['--seed', '3']), '--seed is set for every training of an ablation'),
         (dict(flags=['--resume', 'x']), '--resume is set'),
         (dict(flags=['--experiment', 'x']), '--experiment is set'),
-        (dict(seeds='0'), 'expected --seeds and --jobs from 1'),
-        (dict(jobs='0'), 'expected --seeds and --jobs from 1'),
+        (dict(seeds='0'), '--seeds is how many there are, from 1 to 10,000, got 0'),
+        (dict(jobs='0'), '--jobs: expected a number from 1, got 0'),
         (dict(data='nowhere'), 'the data folder nowhere does not exist'),
     ],
 )
@@ -241,21 +240,21 @@ def test_folders_of_something_else(fake, data, out, capsys):
     (out / 'thesis.txt').write_text('x')
     line = ['ablation', data, '--rows', fake, '-o', str(out)]
     assert main(line) == 2
-    assert 'is there already and is no ablation' in capsys.readouterr().err
+    assert 'is there already and is no folder of an ablation' in capsys.readouterr().err
     assert [p.name for p in out.iterdir()] == ['thesis.txt']
     (out / 'thesis.txt').unlink()
     assert main(line) == 0
     assert main([*line, '--epochs', '9']) == 2
-    assert f'holds an ablation with other data or flags ({data} [])' in capsys.readouterr().err
+    assert 'holds an ablation with other data or flags' in capsys.readouterr().err
     (out / 'plan.json').write_text('{')
     assert main(line) == 2
-    assert 'plan.json is not what an ablation wrote' in capsys.readouterr().err
+    assert 'holds an ablation with other data or flags' in capsys.readouterr().err
 
 
 def test_without_matplotlib(fake, data, out, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
+    monkeypatch.setitem(sys.modules, 'timm_vipriors.recipes.plots', None)
     assert main(['ablation', data, '--rows', fake, '--seeds', '2', '-o', str(out)]) == 0
-    assert "no pictures: pictures need matplotlib: pip install 'timm-vipriors[plot]'" in capsys.readouterr().err
+    assert "no pictures, which need matplotlib: pip install 'timm-vipriors[plot]'" in capsys.readouterr().out
     assert {p.name for p in out.iterdir() if p.is_file()} >= {'table.md', 'table.csv', 'plan.json'}
     assert not list(out.glob('*.png'))
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from timm_vipriors.recipes.comparison import Estimate, compare, format_time, markdown, to_csv
-from timm_vipriors.recipes.comparison_plot import curves_figure, table_figure
+from timm_vipriors.recipes.comparison import Estimate, Results, compare, format_time, markdown, to_csv
+from timm_vipriors.recipes.plots import curves_figure, table_figure
 
 
 def slow_interval(values):
@@ -41,27 +41,30 @@ def rows():
     """Three rows of four seeds; the second is better by two points in each, the third is noise; 10 and 20 epochs."""
     first = {1: 50.0, 2: 60.0, 3: 55.0, 4: 70.0}
     second = {seed: value + 2 + 0.1 * seed for seed, value in first.items()}
-    third = {1: second[1] + 5, 2: second[2] - 5, 4: second[4] + 1}  # seed 3 has not been trained
-    curves = [{seed: ([10, 20], [value / 2, value]) for seed, value in row.items()} for row in (first, second, third)]
-    return compare(['plain', 'better', 'third --flag 1'], curves, [[10.0, 20.0], [], [7200.0]])
+    third = {1: second[1] + 5, 2: second[2] - 5, 4: second[4] + 1}  # seed 3 is missing
+    seconds = {'plain': [10.0, 20.0], 'better': [], 'third --flag 1': [7200.0]}
+    return compare(
+        [
+            Results(name, {seed: {10: value / 2, 20: value} for seed, value in row.items()}, seconds[name])
+            for name, row in zip(seconds, (first, second, third), strict=True)
+        ]
+    )
 
 
 def test_differences_are_paired_by_seed(rows):
-    assert rows[0].difference is None
+    assert math.isnan(rows[0].difference.mean)
     assert rows[0].top1.mean == 58.75
     assert rows[1].difference.mean == pytest.approx(2.25)
     assert rows[1].difference.high - rows[1].difference.low < 0.5  # though the rows spread over twenty points
     assert rows[1].top1.high - rows[1].top1.low > 20
-    assert rows[1].difference.excludes_zero()
-    assert rows[2].difference.seeds == 3
-    assert rows[2].difference.mean == pytest.approx(1 / 3)
-    assert not rows[2].difference.excludes_zero()
+    assert [row.seeds for row in rows] == [4, 4, 3]
+    assert rows[2].difference.mean == pytest.approx(1 / 3)  # of the three seeds that both have
     assert rows[2].curves.shape == (3, 2)
     assert list(rows[0].epochs) == [10, 20]
 
 
 def test_markdown(rows):
-    lines = markdown(rows, note='More.').splitlines()
+    lines = markdown(rows).splitlines()
     assert lines[0] == '| row | top-1 (%) | difference from the row above | time |'
     assert lines[2].startswith('| `plain` | 58.75 ± ')
     assert lines[2].endswith(' |  | 15 s |')
@@ -69,18 +72,15 @@ def test_markdown(rows):
     assert lines[4].startswith('| `third --flag 1` |')
     assert ', in the noise | 2.0 h |' in lines[4]
     assert 'Mean over 3 to 4 seeds of the top-1 accuracy after the last epoch' in lines[6]
-    assert lines[7] == 'More.'
 
 
 def test_one_seed_has_no_interval():
-    curves = [{1: ([5], [50.0])}, {1: ([5], [40.0])}]
-    rows = compare(['a', 'b'], curves, [[1.0], [1.0]])
+    rows = compare([Results('a', {1: {5: 50.0}}, [1.0]), Results('b', {1: {5: 40.0}}, [1.0])])
     text = markdown(rows)
     assert '| 50.00 (one seed) |  |' in text
     assert '| 40.00 (one seed) | −10.00 (one seed) |' in text
     assert 'Mean over 1 seed of' in text
-    assert math.isnan(rows[0].top1.low)
-    assert not rows[1].difference.excludes_zero()
+    assert 'noise |' not in text
     for figure in (table_figure, curves_figure):
         figure(rows, 'one seed')
 
@@ -94,11 +94,9 @@ def test_csv(rows):
 
 
 def test_figures_show_the_numbers(rows):
-    figure = table_figure(rows, 'A title')
-    axes, text = figure.axes
+    (axes,) = table_figure(rows, 'A title').axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ['plain', 'better', 'third --flag 1']
-    shown = [t.get_text() for t in text.texts]
-    assert '+2.25 (+2.04 to +2.46)' in shown
+    assert any('+2.25 (+2.04 to +2.46)' in text.get_text() for text in axes.texts)
     dots = [line for line in axes.lines if line.get_marker() == 'o']
     assert [line.get_xdata()[0] for line in dots] == [row.top1.mean for row in rows]
     low, high = axes.get_xlim()

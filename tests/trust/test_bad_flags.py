@@ -12,7 +12,7 @@ from PIL import Image
 
 from timm_vipriors import cli
 from timm_vipriors.hierarchy import ClassHierarchy
-from timm_vipriors.recipes import running
+from timm_vipriors.recipes import ablation
 from timm_vipriors.scripts import runner
 
 from ..inference.score_files import names, random_scores, save
@@ -146,7 +146,7 @@ def test_there_is_a_base_for_every_subcommand(things):
 @pytest.fixture
 def safe(monkeypatch, tmp_path):
     """No training is started, nothing is asked of a network, and what is written lies in the test's folder."""
-    monkeypatch.setattr(running, 'run_trainings', lambda trainings, *_: [])
+    monkeypatch.setattr(ablation, 'run_trainings', lambda trainings, *_: [])
     monkeypatch.setenv('HF_HUB_OFFLINE', '1')
     monkeypatch.setenv('DRY_RUN', '1')
     monkeypatch.delenv('TIMM_SCRIPTS', raising=False)

@@ -4,16 +4,10 @@ import argparse
 import os
 import signal
 import sys
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import partial
 
 from ..errors import UserError
-from .common import add_parser, complete_recipe
-
-if TYPE_CHECKING:
-    from ..recipes.comparison import Row
-    from ..recipes.plan import Training
+from .common import add_parser
 
 _EXAMPLES = [
     'timm-vipriors ablation DATA --rows resnext50_32x4d dsk_resnext50_32x4d \\\n'
@@ -24,7 +18,7 @@ _EXAMPLES = [
 
 _NOTES = """All flags that are not listed above go to every training (timm-vipriors train --help); those in a row are
 its own and win. -o DIR gets table.md, table.csv, table.png and curves.png, and a folder for each training, which
-`timm-vipriors report` reads too. After a stop the same command goes on; with more --seeds or --rows it trains what is
+`timm-vipriors report` reads too. After a stop the same command resumes; with more --seeds or --rows it trains what is
 missing."""
 
 _MOST_SEEDS = 10_000
@@ -42,14 +36,13 @@ def add(commands: argparse._SubParsersAction) -> None:
         allow_abbrev=False,  # --seed is not --seeds
     )
     parser.add_argument('data', metavar='DATA', help='image folder')
-    rows = parser.add_argument(
+    parser.add_argument(
         '--rows',
         nargs='+',
         required=True,
         metavar='RECIPE',
         help='the rows: names of recipes, or paths of your own, each with flags after it if in quotes',
     )
-    rows.completer = complete_recipe
     parser.add_argument('--seeds', type=int, default=3, metavar='N', help='seeds of every row, 1 to N')
     parser.add_argument(
         '--jobs', type=int, metavar='N', help='trainings at a time (default: as many as CUDA devices, or one)'
@@ -59,95 +52,35 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..recipes.plan import plan_trainings
-    from ..recipes.running import default_jobs, run_trainings
+    from ..recipes.ablation import run_ablation
 
-    if args.seeds > _MOST_SEEDS:
-        raise UserError(f'--seeds is how many there are, {_MOST_SEEDS:,} at most, got {args.seeds}')
-    if args.seeds < 1 or (args.jobs is not None and args.jobs < 1):
-        raise UserError(f'expected --seeds and --jobs from 1, got {args.seeds} and {args.jobs}')
+    if not 1 <= args.seeds <= _MOST_SEEDS:
+        raise UserError(f'--seeds is how many there are, from 1 to {_MOST_SEEDS:,}, got {args.seeds}')
+    if args.jobs is not None and args.jobs < 1:
+        raise UserError(f'--jobs: expected a number from 1, got {args.jobs}')
     if not os.path.isdir(args.data):
         raise UserError(f'the data folder {args.data} does not exist')
-    seeds = range(1, args.seeds + 1)
-    try:
-        trainings = plan_trainings(args.data, args.rows, seeds, args.output, args.other_flags)
-    except OSError as e:
-        raise UserError(f'the ablation cannot be begun: {e}') from e
-    jobs = min(args.jobs or default_jobs(), len(trainings))
-    missing = sum(not training.finished() for training in trainings)
-    print(
-        f'{len(args.rows)} rows × {args.seeds} seeds: {len(trainings)} trainings, {missing} to do, {jobs} at a time; '
-        f'what they print is in {args.output}/*.log',
-        flush=True,
-    )
-    begin = time.monotonic()
-
-    def report(training: 'Training', finished: int, total: int) -> None:
-        from ..recipes.comparison import format_time
-
-        done = finished - (total - missing)
-        left = (time.monotonic() - begin) / done * (total - finished)
-        accuracy = training.curve()[1][-1]
-        time_left = f', about {format_time(left)} left' if left else ''
-        print(f'[{finished}/{total}] {training.row}, seed {training.seed}: {accuracy:.2f} %{time_left}', flush=True)
-
     # so that ending this process ends the trainings too
     before = {number: signal.signal(number, _exit) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        failed = run_trainings(trainings, jobs, report)
+        run_ablation(
+            data=args.data,
+            rows=args.rows,
+            seeds=range(1, args.seeds + 1),
+            output=args.output,
+            flags=args.other_flags,
+            jobs=args.jobs,
+            report=partial(print, flush=True),
+        )
+    except OSError as e:
+        raise UserError(f'the ablation cannot be run in {args.output}: {e}') from e
     except KeyboardInterrupt:
-        raise UserError('interrupted: the same command goes on from the last checkpoints') from None
+        raise UserError('interrupted: the same command resumes from the last checkpoints') from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    finished = [training for training in trainings if training.finished()]
-    if finished:
-        write_tables(args, finished)
-    if failed:
-        training = failed[0]
-        more = f' (and {len(failed) - 1} more trainings failed)' if len(failed) > 1 else ''
-        raise UserError(
-            f'{training.row}, seed {training.seed} failed: {training.last_words()}{more}. All of it is in '
-            f'{training.log}; the same command tries again'
-        )
     return 0
 
 
 def _exit(number: int, frame: object) -> None:
     sys.exit(128 + number)
-
-
-def write_tables(args: argparse.Namespace, trainings: list['Training']) -> None:
-    """Print the table of what is finished, and write it in all its forms."""
-    from ..files import atomic_write
-    from ..recipes.comparison import compare, markdown, to_csv
-
-    by_row = {row: [t for t in trainings if t.row == row] for row in args.rows}
-    by_row = {row: ts for row, ts in by_row.items() if ts}
-    rows = compare(
-        list(by_row),
-        [{t.seed: t.curve() for t in ts} for ts in by_row.values()],
-        [[s for t in ts if (s := t.seconds()) is not None] for ts in by_row.values()],
-    )
-    text = markdown(rows)
-    print(f'\n{text}')
-    for name, content in (('table.md', text), ('table.csv', to_csv(rows))):
-        with atomic_write(os.path.join(args.output, name)) as partial:
-            Path(partial).write_text(content, encoding='utf-8')
-    draw(args, rows)
-
-
-def draw(args: argparse.Namespace, rows: list['Row']) -> None:
-    """Write the pictures, or say what they need."""
-    from ..files import atomic_write
-    from ..recipes.comparison_plot import curves_figure, table_figure
-
-    title = f'{os.path.basename(os.path.abspath(args.data))}, {max(row.top1.seeds for row in rows)} seeds'
-    try:
-        for name, figure in (('table.png', table_figure), ('curves.png', curves_figure)):
-            with atomic_write(os.path.join(args.output, name)) as partial:
-                figure(rows, title).savefig(partial, dpi=150)
-    except ImportError as e:
-        print(f'no pictures: {e}', file=sys.stderr)
-        return
-    print(f'{args.output}: table.md, table.csv, table.png, curves.png')

@@ -7,7 +7,7 @@ import sys
 import textwrap
 
 from ..errors import UserError
-from .common import add_parser, complete_recipe
+from .common import add_parser
 
 _LIST = ['timm-vipriors recipe list']
 _SHOW = ['timm-vipriors recipe show effnet_b7_fcl']
@@ -21,45 +21,30 @@ _RUN = [
 
 
 def add(commands: argparse._SubParsersAction) -> None:
+    text = "show, copy and run the recipes: the rows of the papers' tables as shell scripts"
+    description = "The rows of the papers' tables, and some of our own, as shell scripts of plain flags."
     recipe = add_parser(
-        commands,
-        'recipe',
-        help="show, copy and run the recipes: the rows of the papers' tables as shell scripts",
-        description="The rows of the papers' tables, and some of our own, as shell scripts of plain flags.",
-        examples=[*_LIST, *_SHOW, *_COPY, *_RUN],
+        commands, 'recipe', help=text, description=description, examples=[*_LIST, *_SHOW, *_COPY, *_RUN]
     )
     actions = recipe.add_subparsers(dest='action', metavar='ACTION', required=True)
-    show_all = add_parser(
-        actions, 'list', help='list all recipes', description='List all recipes by their names.', examples=_LIST
-    )
-    show_all.set_defaults(run=run_list)
-    show = add_parser(actions, 'show', help='print a recipe', description='Print a recipe as it is.', examples=_SHOW)
-    show.add_argument('name', metavar='NAME', help='name of a recipe').completer = complete_recipe
-    show.set_defaults(run=run_show)
-    copy = add_parser(
-        actions,
-        'copy',
-        help='copy a recipe, to change it',
-        description='Copy a recipe and the files that it sources into a folder, to change it there.',
-        examples=_COPY,
-    )
-    copy.add_argument('name', metavar='NAME', help='name of a recipe').completer = complete_recipe
-    copy.add_argument('folder', metavar='DIR', help='folder to copy to; made if it is not there')
-    copy.add_argument('--force', action='store_true', help='write over files in DIR')
-    copy.set_defaults(run=run_copy)
-    run = add_parser(
-        actions,
-        'run',
-        help='run a recipe',
-        description='Run a recipe. What follows its name goes to it, and so do variables such as GPUS and DRY_RUN.',
-        examples=_RUN,
-    )
-    name = run.add_argument('name', metavar='NAME', help='name of a recipe, or the path of one of your own')
-    name.completer = complete_recipe
-    run.add_argument(
-        'args', nargs=argparse.REMAINDER, metavar='DATA …', help='its arguments, most often DATA and flags'
-    )
-    run.set_defaults(run=run_recipe)
+
+    def add_action(name: str, text: str, description: str, examples: list[str]) -> argparse.ArgumentParser:
+        action = add_parser(actions, name, help=text, description=description, examples=examples)
+        action.set_defaults(run=_ACTIONS[name])
+        return action
+
+    add_action('list', 'list all recipes', 'List all recipes by their names.', _LIST)
+    show = add_action('show', 'print a recipe', 'Print a recipe as it is.', _SHOW)
+    show.add_argument('name', metavar='NAME', help='name of a recipe')
+    description = 'Copy a recipe and the files that it sources into a folder, to change it there.'
+    copy = add_action('copy', 'copy a recipe, to change it', description, _COPY)
+    copy.add_argument('name', metavar='NAME', help='name of a recipe')
+    copy.add_argument('folder', metavar='DIR', help='folder to copy to; made if it does not exist')
+    copy.add_argument('--force', action='store_true', help='overwrite files in DIR')
+    description = 'Run a recipe. What follows its name goes to it, and so do variables such as GPUS and DRY_RUN.'
+    run = add_action('run', 'run a recipe', description, _RUN)
+    run.add_argument('name', metavar='NAME', help='name of a recipe, or the path of one of your own')
+    run.add_argument('args', nargs=argparse.REMAINDER, metavar='DATA …', help='its arguments, mostly DATA and flags')
 
 
 def run_list(args: argparse.Namespace) -> int:
@@ -97,12 +82,15 @@ def run_copy(args: argparse.Namespace) -> int:
 
 
 def run_recipe(args: argparse.Namespace) -> int:
-    from ..recipes.catalogue import bash_command, find_recipe
+    from ..recipes import find_recipe
 
-    command = bash_command(find_recipe(args.name), *args.args)
+    command = find_recipe(args.name).command(*args.args)
     process = subprocess.Popen(command, env={'PYTHON': sys.executable, **os.environ})
     while True:
         try:
             return process.wait()
-        except KeyboardInterrupt:  # the recipe has had it too, and ends in its own time
+        except KeyboardInterrupt:  # the recipe has received it too, and ends by itself
             continue
+
+
+_ACTIONS = {'list': run_list, 'show': run_show, 'copy': run_copy, 'run': run_recipe}
