@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from .common import add_parser, complete_recipe
+from .common import add_parser
 
 if TYPE_CHECKING:
     from ..recipes.comparison import Row
@@ -42,14 +42,13 @@ def add(commands: argparse._SubParsersAction) -> None:
         allow_abbrev=False,  # --seed is not --seeds
     )
     parser.add_argument('data', metavar='DATA', help='image folder')
-    rows = parser.add_argument(
+    parser.add_argument(
         '--rows',
         nargs='+',
         required=True,
         metavar='RECIPE',
         help='the rows: names of recipes, or paths of your own, each with flags after it if in quotes',
     )
-    rows.completer = complete_recipe
     parser.add_argument('--seeds', type=int, default=3, metavar='N', help='seeds of every row, 1 to N')
     parser.add_argument(
         '--jobs', type=int, metavar='N', help='trainings at a time (default: as many as CUDA devices, or one)'

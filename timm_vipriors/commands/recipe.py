@@ -7,7 +7,7 @@ import sys
 import textwrap
 
 from ..errors import UserError
-from .common import add_parser, complete_recipe
+from .common import add_parser
 
 _LIST = ['timm-vipriors recipe list']
 _SHOW = ['timm-vipriors recipe show effnet_b7_fcl']
@@ -34,7 +34,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     show_all.set_defaults(run=run_list)
     show = add_parser(actions, 'show', help='print a recipe', description='Print a recipe as it is.', examples=_SHOW)
-    show.add_argument('name', metavar='NAME', help='name of a recipe').completer = complete_recipe
+    show.add_argument('name', metavar='NAME', help='name of a recipe')
     show.set_defaults(run=run_show)
     copy = add_parser(
         actions,
@@ -43,7 +43,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         description='Copy a recipe and the files that it sources into a folder, to change it there.',
         examples=_COPY,
     )
-    copy.add_argument('name', metavar='NAME', help='name of a recipe').completer = complete_recipe
+    copy.add_argument('name', metavar='NAME', help='name of a recipe')
     copy.add_argument('folder', metavar='DIR', help='folder to copy to; made if it is not there')
     copy.add_argument('--force', action='store_true', help='write over files in DIR')
     copy.set_defaults(run=run_copy)
@@ -54,8 +54,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         description='Run a recipe. What follows its name goes to it, and so do variables such as GPUS and DRY_RUN.',
         examples=_RUN,
     )
-    name = run.add_argument('name', metavar='NAME', help='name of a recipe, or the path of one of your own')
-    name.completer = complete_recipe
+    run.add_argument('name', metavar='NAME', help='name of a recipe, or the path of one of your own')
     run.add_argument(
         'args', nargs=argparse.REMAINDER, metavar='DATA …', help='its arguments, most often DATA and flags'
     )
