@@ -1,16 +1,28 @@
 """timm components for small image data sets trained from scratch.
 
-Importing the package registers its models with timm; nothing else happens.
+Importing the package registers its models with timm; nothing else happens. Where torch or timm cannot be imported it
+warns and registers nothing, so that `timm-vipriors doctor` can say what is wrong.
 """
 
-import os as _os
-import sys as _sys
+import warnings as _warnings
+from typing import Any as _Any
 
 __version__ = '0.1.0.dev0'
 
-# Only the command itself starts without them: its doctor must work where torch or timm does not, and the shell's
-# completion must be quick.
-_program, _command = [*_sys.argv, '', ''][:2]
-_is_ours = _os.path.basename(_program).startswith('timm-vipriors') or _sys.orig_argv[1:3] == ['-m', 'timm_vipriors']
-if not (_is_ours and (_command == 'doctor' or '_ARGCOMPLETE' in _os.environ)):
-    from . import models as models  # registers the models with timm
+try:
+    from . import models as models
+except Exception as _error:  # a broken installation raises more than ImportError: OSError, RuntimeError
+    _warnings.warn(
+        f'the models of timm_vipriors are not registered, since an import failed ({type(_error).__name__}: {_error}): '
+        f'`timm-vipriors doctor` says what to do',
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+def __getattr__(name: str) -> _Any:
+    if name == 'load_classifier':  # its module imports more than the registry needs
+        from .inference.classifier import load_classifier
+
+        return load_classifier
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -1,5 +1,4 @@
 """The command `timm-vipriors`."""
-# PYTHON_ARGCOMPLETE_OK: argcomplete looks for these words here
 
 import argparse
 import io
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from . import __version__
 from .commands import ablation, demo_data, doctor, ensemble, hierarchy, predict, recipe, report, run, subset
 from .errors import UserError
+from .files import printable
 from .help_formatter import HelpFormatter, make_epilog
 
 SCRIPTS = {
@@ -32,8 +32,8 @@ _EXAMPLES = [
     'timm-vipriors doctor',
     'timm-vipriors train --help',
 ]
-_NOTES = """Completion in bash and zsh (pip install 'timm-vipriors[completion]'):
-  eval "$(register-python-argcomplete timm-vipriors)"
+_NOTES = """Completion for bash, zsh or tcsh, with shtab (pip install shtab):
+  shtab --shell=bash timm_vipriors.cli.make_parser
 """
 
 
@@ -43,33 +43,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors='backslashreplace')  # names of files need not be text
     try:
-        if '_ARGCOMPLETE' in os.environ:  # a shell asks how its command line may go on
-            from .completion import complete
-
-            return complete(make_parser, SCRIPTS)
-        if argv and argv[0] in SCRIPTS:  # its flags and help are the script's own
-            from .scripts.runner import run
-
-            return run(argv[0], argv[1:])
-        parser = make_parser()
-        if empty := [word for word in argv if word.startswith('-') and word.endswith('=--')]:
-            parser.error(f'argument {empty[0][:-3]}: expected one argument')  # argparse before 3.13 gives an empty list
-        args, others = parser.parse_known_args(argv)
-        if hasattr(args, 'other_flags'):  # of a command that passes them on
-            args.other_flags = others
-        elif others:
-            parser.error(f'unrecognized arguments: {" ".join(others)}')
-        code = args.run(args)
+        code = run_command(argv)
         sys.stdout.flush()
         return code
     except UserError as e:
-        # names of files may hold escapes, which a terminal would obey
-        sentence = ''.join(c if c.isprintable() or c == '\n' else repr(c)[1:-1] for c in str(e))
+        sentence = '\n'.join(map(printable, str(e).split('\n')))
         print(f'timm-vipriors {argv[0]}: error: {sentence}', file=sys.stderr)
         return 2
-    except BrokenPipeError:  # who read the output has seen enough, such as `| head`
+    except BrokenPipeError:  # the reader has closed the pipe, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush when Python ends
         return 128 + signal.SIGPIPE
+
+
+def run_command(argv: list[str]) -> int:
+    """Parse a command line and run its command."""
+    if argv and argv[0] in SCRIPTS:  # its flags and help are the script's own
+        from .scripts.runner import run
+
+        return run(argv[0], argv[1:])
+    parser = make_parser()
+    if empty := [word for word in argv if word.startswith('-') and word.endswith('=--')]:
+        parser.error(f'argument {empty[0][:-3]}: expected one argument')  # argparse before 3.13 gives an empty list
+    args, others = parser.parse_known_args(argv)
+    if hasattr(args, 'other_flags'):  # of a command that passes them on
+        args.other_flags = others
+    elif others:
+        parser.error(f'unrecognized arguments: {" ".join(others)}')
+    return args.run(args)
 
 
 def make_parser() -> argparse.ArgumentParser:

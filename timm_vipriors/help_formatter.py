@@ -7,46 +7,27 @@ from collections.abc import Sequence
 from typing import Any
 
 
-class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Wraps paragraphs to the terminal, leaves lines such as examples as they are, and tells every default once.
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """argparse's own with defaults, none of them empty; a paragraph with an indented line stays as it is."""
 
-    A paragraph with an indented line is left alone. A default is told where it says something (not for None, a switch
-    or an empty value) and the help text does not speak of it.
-    """
+    def __init__(self, prog: str, **kwargs: Any) -> None:
+        super().__init__(prog, **kwargs)
+        self._action_max_length = self._max_help_position  # argparse forgets the indent of subcommands
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         paragraphs = text.strip('\n').split('\n\n')
         return '\n\n'.join(
-            p if re.search(r'^\s', p, re.MULTILINE) else '\n'.join(self._split_lines(p, width)) for p in paragraphs
+            p if re.search(r'^\s', p, re.M) else '\n'.join(self._split_lines(p, width)) for p in paragraphs
         )
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return textwrap.wrap(' '.join(text.split()), width, break_on_hyphens=False)  # a flag stays whole
 
-    def add_argument(self, action: argparse.Action) -> None:
-        super().add_argument(action)
-        for command in self._iter_indented_subactions(action):  # argparse forgets their indent
-            length = len(self._format_action_invocation(command)) + self._current_indent
-            self._action_max_length = max(self._action_max_length, length)
-
-    def _get_help_string(self, action: argparse.Action) -> str:
-        default = default_text(action)
-        if default is None or 'default' in action.help.lower():
-            return action.help
-        return f'{action.help} (default: {default.replace("%", "%%")})'
-
-
-def default_text(action: argparse.Action) -> str | None:
-    """The default of an argument that takes a value, as it is typed; None where there is none worth telling."""
-    default: Any = action.default
-    if action.nargs == 0 or default is None or default is False or default in ('', argparse.SUPPRESS, [], (), {}):
-        return None
-    if isinstance(default, (list, tuple)):
-        return ' '.join(f'{value:g}' if isinstance(value, float) else str(value) for value in default)
-    return str(default)
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        empty = action.default is False or action.default in (None, '', [], (), {})
+        return action.help if empty or 'default' in action.help else super()._get_help_string(action)
 
 
 def make_epilog(examples: Sequence[str], notes: str = '') -> str:
-    """The end of a help text: examples, one that is too long with a second, indented line, and notes under them."""
-    lines = '\n'.join(examples).splitlines()
-    return '\n'.join(['examples:', *(f'  {line}' for line in lines), '', notes])
+    """The end of a help text: examples, a long one with a second, indented line, and notes under them."""
+    return f'examples:\n{textwrap.indent(chr(10).join(examples), "  ")}\n\n{notes}'

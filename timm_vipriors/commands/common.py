@@ -27,28 +27,26 @@ def add_parser(
         name: Its name.
         help: What it does, for the list of the commands.
         description: What it does, in sentences.
-        examples: Command lines; one that is too long goes on in a line that is indented.
+        examples: Command lines; a long one has an indented second line.
         notes: What else there is to know; stands under the examples.
         **kwargs: More for the parser.
     """
-    return commands.add_parser(
-        name,
-        help=help,
-        description=description,
-        epilog=make_epilog(examples, notes),
-        formatter_class=HelpFormatter,
-        **kwargs,
-    )
+    texts = dict(help=help, description=description, epilog=make_epilog(examples, notes))
+    return commands.add_parser(name, **texts, formatter_class=HelpFormatter, **kwargs)
 
 
-def check_free(path: str, force: bool) -> None:
-    """Raise if a file to write exists, unless it is to be written over."""
+def check_output(path: str, force: bool) -> None:
+    """Check the name of a file to write before the work starts.
+
+    Raises:
+        UserError: If it is empty or no regular file, or if there is a file and `force` is not set.
+    """
     if not path:
         raise UserError('the name of the file to write is empty')
     if os.path.exists(path) and not os.path.isfile(path):
-        what = 'is a folder' if os.path.isdir(path) else 'is there and is no file'
-        raise UserError(f'{path} {what}: name a file to write')
-    if os.path.lexists(path) and not force:  # a link that leads nowhere, too
+        kind = 'a folder' if os.path.isdir(path) else 'not a regular file'
+        raise UserError(f'{path} is {kind}: name a file to write')
+    if os.path.lexists(path) and not force:  # a broken link, too
         raise UserError(f'{path} exists: name another file, or write over it with --force')
 
 
@@ -63,19 +61,3 @@ def read_class_names(path: str) -> list[str]:
     except (ValueError, OSError) as e:
         raise UserError(f'the class names cannot be read from {path}: {e}') from e
     return [line.strip() for line in lines if line.strip()]
-
-
-def complete_recipe(prefix: str, **kwargs: Any) -> list[str]:
-    """The recipes whose names begin so, for the shell's completion."""
-    from ..recipes import all_recipes
-
-    return [recipe.name for recipe in all_recipes() if recipe.name.startswith(prefix)]
-
-
-def complete_model(prefix: str, **kwargs: Any) -> list[str]:
-    """timm's models and ours whose names begin so, for the shell's completion."""
-    import timm
-
-    from .. import models  # noqa: F401  registers ours
-
-    return timm.list_models(f'{prefix}*')

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from .common import add_parser, check_free
+from .common import add_parser, check_output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -200,7 +200,7 @@ def _check_outputs(args: argparse.Namespace, paths: Sequence[str]) -> None:
     for path in outputs:
         if os.path.realpath(path) in inputs:
             raise UserError(f'{path} is one of the files to read: name another file to write')
-        check_free(path, args.force)
+        check_output(path, args.force)
         folder = os.path.dirname(path) or '.'
         if not os.path.isdir(folder):
             raise UserError(f'{path} cannot be written: there is no folder {folder}')

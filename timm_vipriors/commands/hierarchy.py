@@ -3,7 +3,7 @@
 import argparse
 
 from ..errors import UserError
-from .common import add_parser, check_free, read_class_names
+from .common import add_parser, check_output, read_class_names
 
 _INDUCE = [
     'timm-vipriors hierarchy induce model_best.pth.tar -o tree.json',
@@ -57,7 +57,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run_induce(args: argparse.Namespace) -> int:
     from ..hierarchy import ClassHierarchy
 
-    check_free(args.output, args.force)
+    check_output(args.output, args.force)
     try:
         names = read_class_names(args.classes) if args.classes else None
         tree = ClassHierarchy.from_checkpoint(args.checkpoint, names, use_ema=args.use_ema)
@@ -72,7 +72,7 @@ def run_show(args: argparse.Namespace) -> int:
     from ..hierarchy import ClassHierarchy
 
     if args.png is not None:
-        check_free(args.png, args.force)
+        check_output(args.png, args.force)
     try:
         tree = ClassHierarchy.load(args.tree)
         if args.png is not None:

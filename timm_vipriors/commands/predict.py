@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from ..errors import UserError
-from .common import add_parser, check_free, complete_model, read_class_names
+from .common import add_parser, check_output, read_class_names
 
 _DESCRIPTION = """Write the class probabilities of every image in a folder to a score file (.npz). The folder may have a
 folder for each class, or images alone."""
@@ -88,7 +88,6 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_model_options(parser)
     flag(parser, '--reparam', action='store_true', help='fuse what can be fused first')
     parser.set_defaults(run=run, model=None, device=None)
-    next(action for action in parser._actions if action.dest == 'model').completer = complete_model
 
 
 def run(args: argparse.Namespace) -> int:
@@ -98,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     from ..scripts.checks import check_model, check_weights, explain_checkpoint
     from ..scripts.runner import default_device
 
-    check_free(args.output, args.force)
+    check_output(args.output, args.force)
     folder = os.path.dirname(os.path.abspath(args.output))
     if not os.path.isdir(folder):
         raise UserError(f'-o {args.output}: there is no folder {folder}')

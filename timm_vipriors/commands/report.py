@@ -4,7 +4,7 @@ import argparse
 import os
 
 from ..errors import UserError
-from .common import add_parser, check_free
+from .common import add_parser, check_output
 
 _EXAMPLES = [
     'timm-vipriors report output/train/RUN -o report.html',
@@ -61,7 +61,7 @@ def _check_output(args: argparse.Namespace) -> None:
         raise UserError(f'-o {args.output} is a folder: name a file in it, such as report.html')
     if any(os.path.exists(args.output) and os.path.exists(s) and os.path.samefile(args.output, s) for s in args.source):
         raise UserError(f'-o {args.output} is one of the files to report on: name another file')
-    check_free(args.output, args.force)
+    check_output(args.output, args.force)
 
 
 def _read(sources: list[str]) -> tuple[list, list]:
