@@ -12,9 +12,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         commands,
         'demo-data',
         help='write a small data set as an image folder, without a download',
-        description="Write a small data set as an image folder: scikit-learn's 1,797 handwritten digits, the clothes of "
-        "Fashion-MNIST (from Debian's package dataset-fashion-mnist), or 240 characters in the fonts of this machine. "
-        'DIR/train has a random choice of images, DIR/validation and DIR/test have others, of characters other fonts.',
+        description="Write scikit-learn's 1,797 handwritten digits as an image folder, DIR/train and DIR/validation. "
+        "--set fashion is Fashion-MNIST from Debian's package dataset-fashion-mnist, --set characters 240 "
+        'characters in the fonts of this machine, with other fonts in each split; both have DIR/test, too.',
         examples=[
             'timm-vipriors demo-data digits',
             'timm-vipriors demo-data digits10 --per-class 10 --seed 1',

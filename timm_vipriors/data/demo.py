@@ -3,7 +3,7 @@
 import gzip
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -11,13 +11,9 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UserError
-from .demo_characters import character_tree, draw_characters
-
-# split, class, file name without its ending, grey image
-Sample = tuple[str, str, str, Image.Image]
+from .demo_characters import Sample, character_tree, draw_characters
 
 FASHION_CLASSES = ('t-shirt', 'trouser', 'pullover', 'dress', 'coat', 'sandal', 'shirt', 'sneaker', 'bag', 'ankle-boot')
-_FASHION_VALIDATION = 100  # images of each class
 
 
 def make_demo_data(
@@ -29,26 +25,24 @@ def make_demo_data(
 ) -> tuple[int, ...]:
     """Write a small data set as folders of grey PNG files, `root/<split>/<class>/<name>.png`.
 
-    The training images are a random choice by `seed`, so several seeds make several training sets. The splits share no
-    image, and those of the characters no font:
+    The seed chooses the images of train. Splits share no image, and splits of the characters no font family.
 
-    * `digits`: scikit-learn's 1,797 handwritten digits (8×8, 10 classes; UCI's optical recognition set), scaled up and
-      named by their index. All that are not in train are in validation.
-    * `fashion`: Fashion-MNIST (28×28, 10 classes) from Debian's package dataset-fashion-mnist. Train and validation
-      (1,000 images) come from its training images; test has all of its 10,000 test images.
-    * `characters`: 240 letters, digits and signs in the fonts of this machine, each image from another font family.
-      Half of the families that train leaves are in validation, half in test. `root/hierarchy.json` has the tree:
-      script, case, letter. It differs with the fonts that are installed.
+    * digits: scikit-learn's 1,797 handwritten digits (8×8, 10 classes; UCI's optical recognition set), scaled up and
+      named by their index. What is not in train is in validation.
+    * fashion: Fashion-MNIST (28×28, 10 classes) from Debian's package dataset-fashion-mnist. Train and validation
+      (100 of each class) come from its training images; test has its 10,000 test images.
+    * characters: 240 letters, digits and signs. Each image of a class is in another of the installed font families;
+      up to 20 that train leaves are in validation, up to 20 in test. `root/hierarchy.json` has the tree of the classes.
 
     Args:
         root: The folder to make. It must not exist, or be empty.
-        per_class: Images of each class in train; None for 50, 10 and 3.
+        per_class: Images of each class in train; None for 50 digits, 10 pieces of clothing, or 3 of each character.
         size: Width and height of the images in pixels.
         seed: Seed of the choice.
         set: Which data set.
 
     Returns:
-        The number of images in train, in validation and, where there is one, in test.
+        The number of images in train, in validation and, except for the digits, in test.
 
     Raises:
         UserError: If the source of the images is missing, the folder has content, or a number is out of range.
@@ -60,14 +54,9 @@ def make_demo_data(
     root = Path(root)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UserError(f'{root} exists and is not empty: name another folder, or remove it first')
-    makers: dict[str, tuple[int, Callable[[int, int, int], Iterator[Sample]]]] = {
-        'digits': (50, _digits),
-        'fashion': (10, _fashion),
-        'characters': (3, draw_characters),
-    }
-    default, make = makers[set]
-    samples = make(default if per_class is None else per_class, size, seed)
-    first = next(samples)  # what is missing or out of range shows before anything is written
+    make, default = {'digits': (_digits, 50), 'fashion': (_fashion, 10), 'characters': (draw_characters, 3)}[set]
+    samples = make(default if per_class is None else per_class, size, np.random.default_rng(seed))
+    first = next(samples)  # errors come before anything is written
 
     root.parent.mkdir(parents=True, exist_ok=True)
     counts: dict[str, int] = {}
@@ -84,35 +73,29 @@ def make_demo_data(
     return tuple(counts.values())
 
 
-def _check_per_class(per_class: int, most: int, reason: str) -> None:
-    if not 1 <= per_class <= most:
-        raise UserError(f'--per-class must be in 1 … {most}, {reason}: {per_class}')
-
-
-def _digits(per_class: int, size: int, seed: int) -> Iterator[Sample]:
+def _digits(per_class: int, size: int, rng: np.random.Generator) -> Iterator[Sample]:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
         raise UserError("the demo data needs scikit-learn: pip install 'timm-vipriors[demo]'") from None
     digits = load_digits()
     smallest = int(np.bincount(digits.target).min())
-    _check_per_class(per_class, smallest - 1, f'the smallest class having {smallest}')
-    order = np.random.default_rng(seed).permutation(len(digits.target))
+    if not 1 <= per_class < smallest:
+        raise UserError(f'--per-class must be in 1 … {smallest - 1}, the smallest class having {smallest}: {per_class}')
+    order = rng.permutation(len(digits.target))
     for label in range(10):
-        for rank, index in enumerate(i for i in order if digits.target[i] == label):
-            split = 'train' if rank < per_class else 'validation'
+        for rank, index in enumerate(order[digits.target[order] == label]):
             pixels = (digits.images[index] * (255 / 16)).round().astype(np.uint8)
-            yield split, str(label), f'{index:04d}', _scaled(pixels, size)
+            yield 'train' if rank < per_class else 'validation', str(label), f'{index:04d}', _scaled(pixels, size)
 
 
-def _fashion(per_class: int, size: int, seed: int) -> Iterator[Sample]:
+def _fashion(per_class: int, size: int, rng: np.random.Generator) -> Iterator[Sample]:
     images, labels = _read_fashion('train')
-    most = int(np.bincount(labels).min()) - _FASHION_VALIDATION
-    _check_per_class(per_class, most, f'{_FASHION_VALIDATION} of each class being for validation')
-    order = np.random.default_rng(seed).permutation(len(labels))
+    if not 1 <= per_class <= 5900:
+        raise UserError(f'--per-class must be in 1 … 5900, 100 of the 6,000 being for validation: {per_class}')
+    order = rng.permutation(len(labels))
     for label, name in enumerate(FASHION_CLASSES):
-        chosen = order[labels[order] == label][: per_class + _FASHION_VALIDATION]
-        for rank, index in enumerate(chosen):
+        for rank, index in enumerate(order[labels[order] == label][: per_class + 100]):
             split = 'train' if rank < per_class else 'validation'
             yield split, name, f'{index:05d}', _scaled(images[index], size)
     for index, (pixels, label) in enumerate(zip(*_read_fashion('t10k'), strict=True)):
@@ -122,16 +105,16 @@ def _fashion(per_class: int, size: int, seed: int) -> Iterator[Sample]:
 def _read_fashion(part: str) -> tuple[np.ndarray, np.ndarray]:
     folder = Path(os.environ.get('FASHION_MNIST', '/usr/share/datasets/fashion-mnist'))
     try:
-        with gzip.open(folder / f'{part}-images-idx3-ubyte.gz') as file:
-            images = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 28, 28)
-        with gzip.open(folder / f'{part}-labels-idx1-ubyte.gz') as file:
-            labels = np.frombuffer(file.read(), np.uint8, offset=8)
-    except OSError as e:
+        images, labels = (
+            np.frombuffer(gzip.decompress((folder / f'{part}-{name}-ubyte.gz').read_bytes()), np.uint8)
+            for name in ('images-idx3', 'labels-idx1')
+        )
+    except (OSError, EOFError) as e:
         raise UserError(
-            f"the clothes are in Debian's package dataset-fashion-mnist (apt-get install dataset-fashion-mnist), or in "
-            f'the folder $FASHION_MNIST with the four .gz files of Fashion-MNIST: {e}'
+            "Fashion-MNIST is needed, from Debian's package (apt-get install dataset-fashion-mnist) or its four .gz "
+            f'files in the folder $FASHION_MNIST: {e}'
         ) from None
-    return images, labels
+    return images[16:].reshape(-1, 28, 28), labels[8:]
 
 
 def _scaled(pixels: np.ndarray, size: int) -> Image.Image:

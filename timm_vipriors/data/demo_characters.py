@@ -9,6 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 from ..errors import UserError
 from ..hierarchy import ClassHierarchy
 
+Sample = tuple[str, str, str, Image.Image]  # split, class, file name without its ending, grey image
+
 # Of characters that differ in size alone (C and c) or look the same in two scripts (B and В), there is one.
 CHARACTERS = (
     'ABCDEFGHIJKLMNOPQRSTUVWXYZ'
@@ -30,81 +32,70 @@ def class_name(character: str) -> str:
 
 
 def character_tree() -> ClassHierarchy:
-    """Script, case and letter of each class, or the kind of the sign."""
+    """The classes by script, case and letter; digits; signs by their kind in Unicode."""
 
     def groups(character: str) -> list[str]:
         script, case, *_ = (*unicodedata.name(character).lower().split(), '')
-        if unicodedata.category(character)[0] != 'L':
+        if not character.isalpha():
             return ['digit'] if script == 'digit' else ['sign', f'sign {unicodedata.category(character)}']
-        letter = unicodedata.normalize('NFD', character)[0]
+        letter = unicodedata.normalize('NFD', character)[0]  # without its accents
         return [script, f'{script} {case}', f'{script} {case} {letter}']
 
     return ClassHierarchy.from_groups({class_name(c): groups(c) for c in sorted(CHARACTERS, key=class_name)})
 
 
-def draw_characters(per_class: int, size: int, seed: int) -> Iterator[tuple[str, str, str, Image.Image]]:
-    """Yield the split, class, file name and image of each character, from one face of each font family.
+def draw_characters(per_class: int, size: int, rng: np.random.Generator) -> Iterator[Sample]:
+    """Draw all characters in one random face of each font family.
 
     Raises:
         UserError: If fewer than `per_class` + 2 families have all characters.
     """
     if per_class < 1:
         raise UserError(f'--per-class must be at least 1: {per_class}')
-    rng = np.random.default_rng(seed)
-    most = per_class + 2 * _MOST_FAMILIES
-    fonts: dict[str, list[Image.Image]] = {}
-    families = _find_families()
-    for family in rng.permutation(sorted(families)):
-        path = str(rng.choice(families[family]))
-        images = _draw(path, size) if len(fonts) < most else []
-        if images and not any(_alike(images, others) for others in fonts.values()):
-            fonts[family] = images
+    files = _find_fonts()
+    fonts: dict[str, np.ndarray] = {}
+    for family in rng.permutation(sorted(files)):
+        drawn = _draw(str(rng.choice(files[family])), size)
+        # one font under two names, such as Liberation Sans and Arimo, would be in train and in test
+        if drawn is not None and not any(np.abs(drawn - other).mean() < 5 for other in fonts.values()):
+            fonts[family] = drawn
     if len(fonts) < per_class + 2:
         raise UserError(
-            f'expected {per_class + 2} font families with all {len(CHARACTERS)} characters, found {len(fonts)}: install more (apt-get install fonts-noto-core fonts-freefont-ttf fonts-inter '
-            f'fonts-open-sans fonts-linuxlibertine), or lower --per-class'
+            f'expected {per_class + 2} font families that have all {len(CHARACTERS)} characters, found {len(fonts)}: '
+            'lower --per-class or install more (apt-get install fonts-dejavu fonts-freefont-ttf fonts-noto-core)'
         )
-    tested = (len(fonts) - per_class) // 2
-    for rank, (family, images) in enumerate(fonts.items()):
-        split = 'train' if rank < per_class else 'validation' if rank < per_class + tested else 'test'
-        for character, image in zip(CHARACTERS, images, strict=True):
-            yield split, class_name(character), family.lower().replace(' ', '-'), image
+    tested = min(_MOST_FAMILIES, (len(fonts) - per_class) // 2)
+    splits = ['train'] * per_class + ['validation'] * tested + ['test'] * tested
+    for split, (family, drawn) in zip(splits, fonts.items(), strict=False):
+        for character, pixels in zip(CHARACTERS, drawn.astype(np.uint8), strict=True):
+            yield split, class_name(character), family.lower().replace(' ', '-'), Image.fromarray(pixels)
 
 
-def _find_families() -> dict[str, list[str]]:
-    """Font files by family, of those that have all characters."""
+def _find_fonts() -> dict[str, list[str]]:
+    """Font files that have all characters, by family; matplotlib finds them on every system."""
     try:
         from matplotlib import font_manager, get_data_path
         from matplotlib.ft2font import FT2Font
     except ImportError:
         raise UserError("the characters need matplotlib: pip install 'timm-vipriors[plot]'") from None
-    wanted = {ord(character) for character in CHARACTERS}
     families: dict[str, list[str]] = {}
-    bundled = font_manager.findSystemFonts([get_data_path()])
-    for path in sorted({*font_manager.findSystemFonts(), *bundled}):
+    for path in sorted({*font_manager.findSystemFonts(), *font_manager.findSystemFonts([get_data_path()])}):
         try:
             font = FT2Font(path)
-        except RuntimeError:  # a file that FreeType cannot read
+        except RuntimeError:  # FreeType cannot read it
             continue
-        if wanted <= font.get_charmap().keys():
+        if set(map(ord, CHARACTERS)) <= font.get_charmap().keys():
             families.setdefault(font.family_name, []).append(path)
     return families
 
 
-def _draw(path: str, size: int) -> list[Image.Image]:
-    """Draw all characters black on white; nothing if the font leaves one empty or two alike."""
+def _draw(path: str, size: int) -> np.ndarray | None:
+    """All characters (C, size, size), black on white; None if the font leaves one empty or two alike."""
     font = ImageFont.truetype(path, round(0.66 * size))
     images = []
     for character in CHARACTERS:
         image = Image.new('L', (size, size), 255)
         ImageDraw.Draw(image).text((size / 2, 0.74 * size), character, fill=0, font=font, anchor='ms')
         images.append(image)
-    blank = Image.new('L', (size, size), 255).tobytes()
-    different = {image.tobytes() for image in images} - {blank}
-    return images if len(different) == len(images) else []
-
-
-def _alike(images: list[Image.Image], others: list[Image.Image]) -> bool:
-    """Whether two fonts are the same but for details, such as Liberation Sans and Arimo."""
-    pairs = zip(images, others, strict=True)
-    return np.mean([np.abs(np.subtract(image, other, dtype=float)).mean() for image, other in pairs]) < 5
+    different = {image.tobytes() for image in images if image.getextrema() != (255, 255)}
+    return np.stack(images).astype(np.float32) if len(different) == len(images) else None

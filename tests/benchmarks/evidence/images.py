@@ -59,9 +59,7 @@ def _read(folder: Path) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     return torch.from_numpy(np.stack(pixels))[:, None], torch.tensor(target), classes
 
 
-def augment(
-    x: torch.Tensor, generator: torch.Generator, scale: float, degrees: float, mirrored: bool
-) -> torch.Tensor:
+def augment(x: torch.Tensor, generator: torch.Generator, scale: float, degrees: float, mirrored: bool) -> torch.Tensor:
     """Crop, resize, turn and mirror each image of a batch (B, 1, H, W) at random: one grid_sample."""
     count = len(x)
 

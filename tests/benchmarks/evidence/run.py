@@ -1,6 +1,6 @@
 """Run the trainings of plan.py one after the other; what a CSV file has already is left out, so it resumes by itself.
 
-    PYTHONPATH=. python -m tests.benchmarks.evidence.run --images FOLDER [--pause-file FILE] [QUESTION ...]
+PYTHONPATH=. python -m tests.benchmarks.evidence.run --images FOLDER [--pause-file FILE] [QUESTION ...]
 """
 
 import argparse
@@ -62,8 +62,8 @@ def run_one(settings: Settings, file: Path, folder: Path, wait) -> None:
     data = images.load(folder, s.data, s.part, s.data_seed, s.per_class, s.size)
     results = train(settings, data, between_epochs=wait)
     append(file, settings, results)
-    changed = {n: v for n, v in zip(NAMES, s.key(), strict=True) if v != str(getattr(Settings, n, None))}
-    print(time.strftime('%H:%M:%S'), file.stem, ' '.join(f'{k}={v}' for k, v in changed.items()), '→', results, flush=True)
+    changed = [f'{n}={v}' for n, v in zip(NAMES, s.key(), strict=True) if v != str(getattr(Settings, n, None))]
+    print(time.strftime('%H:%M:%S'), file.stem, *changed, '→', results, flush=True)
 
 
 def finished(file: Path) -> set[tuple[str, ...]]:

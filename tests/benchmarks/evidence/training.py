@@ -1,4 +1,4 @@
-"""One training: a few hundred lines of PyTorch's usual loop, on images in memory."""
+"""One training: PyTorch's usual loop, on images in memory."""
 
 import copy
 import math
@@ -48,7 +48,7 @@ def train(settings: Settings, data: images.Images, between_epochs: Callable[[], 
         losses = []
         for batch in order[: steps * settings.batch].chunk(steps):
             x, target = _make_batch(data, batch, settings, generator)
-            rate = min(1.0, (step + 1) / (warmup + 1)) * 0.5 * (1 + math.cos(math.pi * max(0, step - warmup) / max(1, total - warmup)))
+            rate = learning_rate(step, warmup, total)
             for group in optimizer.param_groups:
                 group['lr'] = settings.lr * rate * group.get('lr_scale', 1.0)
             loss = task(x, target)['loss']
@@ -76,6 +76,13 @@ def train(settings: Settings, data: images.Images, between_epochs: Callable[[], 
         curve=' '.join(curve),
         seconds=f'{seconds:.1f}',
     )
+
+
+def learning_rate(step: int, warmup: int, total: int) -> float:
+    """Its share of the highest: linear warm-up, then a cosine to 0."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
 
 
 def make_loss(settings: Settings, data: images.Images, model: nn.Module) -> nn.Module:
