@@ -60,18 +60,18 @@ def _read(folder: Path) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
 
 
 def augment(x: torch.Tensor, generator: torch.Generator, scale: float, degrees: float, mirrored: bool) -> torch.Tensor:
-    """Crop, resize, turn and mirror each image of a batch (B, 1, H, W) at random: one grid_sample."""
-    count = len(x)
+    """Crop, resize, turn and mirror each image of a batch (B, C, H, W) at random: one grid_sample."""
+    count, device = len(x), x.device
 
     def uniform(low: float, high: float) -> torch.Tensor:
-        return low + (high - low) * torch.rand(count, generator=generator)
+        return low + (high - low) * torch.rand(count, generator=generator, device=device)
 
     area, log_ratio = uniform(scale, 1), uniform(np.log(3 / 4), np.log(4 / 3))
     width = (area * log_ratio.exp()).sqrt().clamp(max=1)
     height = (area / log_ratio.exp()).sqrt().clamp(max=1)
     left, top = (1 - width) * uniform(-1, 1), (1 - height) * uniform(-1, 1)
     angle = uniform(-degrees, degrees) * (np.pi / 180)
-    flip = torch.where((uniform(0, 1) < 0.5) & torch.tensor(mirrored), -1.0, 1.0)
+    flip = torch.where((uniform(0, 1) < 0.5) & mirrored, -1.0, 1.0)
     cos, sin = angle.cos(), angle.sin()
     rows = [
         torch.stack([flip * width * cos, -height * sin, left], dim=1),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import product
 
+from .routing import ROUTINGS
 from .settings import Settings
 
 NETS = ('resnext', 'd', 'sk_noaa', 'sk', 'dsk')
@@ -12,9 +13,10 @@ CHARACTERS = dict(data='characters', batch=32, scale=0.5)
 
 def zero_init() -> Iterator[Settings]:
     """(a) The start value of the last BatchNorm, for each network of Table 1 and for DSK with its losses."""
-    rows = [(net, 'ce') for net in NETS] + [('dsk', 'pcl'), ('dsk', 'pcl+center')]
-    for data, (net, loss), zero in product(('fashion', 'digits'), rows, (0, 1)):
-        yield Settings(data=data, data_seed=100, net=net, loss=loss, zero_init=zero, **ZERO_INIT)
+    for data, net, zero in product(('fashion', 'digits'), NETS, (0, 1)):
+        yield Settings(data=data, data_seed=100, net=net, zero_init=zero, **ZERO_INIT)
+    for loss, zero in product(('pcl', 'pcl+center'), (0, 1)):
+        yield Settings(data='fashion', data_seed=100, net='dsk', loss=loss, zero_init=zero, **ZERO_INIT)
 
 
 ZERO_INIT = dict(depth=2, epochs=120, lr=0.05, wd=1e-3, **TUNE)
@@ -46,4 +48,28 @@ def small() -> Iterator[Settings]:
         yield Settings(net='sk', zero_init=1, lr=lr, wd=wd, **base)
 
 
-QUESTIONS = {'zero-init': zero_init, 'lr-wd': lr_wd, 'small': small, 'zero-init-more': zero_init_more}
+def routing() -> Iterator[Settings]:
+    """(c) Ways to draw λ, against SK, on fashion."""
+    for data_seed in (100, 101, 102):
+        base = dict(data='fashion', data_seed=data_seed, zero_init=1, lr=0.05, wd=1e-3, epochs=100, **TUNE)
+        yield Settings(net='sk', **base)
+        for routing in ('', *ROUTINGS):
+            yield Settings(net='dsk', routing=routing, **base)
+
+
+QUESTIONS = {
+    'zero-init': zero_init,
+    'small': small,
+    'lr-wd': lr_wd,
+    'routing': routing,
+    'zero-init-more': zero_init_more,
+}
+
+# What a row is compared with in the summary: the row of the same other settings that has these values.
+BASES = {
+    'zero-init': dict(zero_init=0),
+    'zero-init-more': dict(zero_init=0),
+    'lr-wd': dict(lr=0.05, wd=1e-3),
+    'routing': dict(net='sk', routing=''),
+    'small': dict(net='resnet10t', optimizer='adamw', lr=1e-3, wd=0.05, zero_init=-1),
+}
