@@ -1,4 +1,5 @@
 import builtins
+import gzip
 
 import numpy as np
 import pytest
@@ -89,3 +90,46 @@ def test_without_scikit_learn(tmp_path, monkeypatch):
     monkeypatch.setattr(builtins, '__import__', no_sklearn)
     with pytest.raises(UserError, match=r"pip install 'timm-vipriors\[demo\]'"):
         make_demo_data(tmp_path / 'd')
+
+
+@pytest.fixture
+def clothes(tmp_path, monkeypatch):
+    """120 training and 30 test images of each class in the files of Fashion-MNIST, each of one grey that tells it."""
+    folder = tmp_path / 'idx'
+    folder.mkdir()
+    for part, count in (('train', 1200), ('t10k', 300)):
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        grey = (np.arange(count) // 10 + 120 * (part == 't10k')).astype(np.uint8)
+        images = np.broadcast_to(grey[:, None, None], (count, 28, 28))
+        for name, header, content in (('images-idx3', 16, images), ('labels-idx1', 8, labels)):
+            (folder / f'{part}-{name}-ubyte.gz').write_bytes(gzip.compress(bytes(header) + content.tobytes()))
+    monkeypatch.setenv('FASHION_MNIST', str(folder))
+    return folder
+
+
+def test_fashion(tmp_path, clothes):
+    root = tmp_path / 'd'
+    assert make_demo_data(root, per_class=4, size=28, set='fashion') == (40, 1000, 300)
+    seen = {}
+    for name in listing(root):
+        split, label, _ = name.split('/')
+        with Image.open(root / name) as image:
+            grey = np.asarray(image)
+        assert grey.shape == (28, 28)
+        assert (split == 'test') == (grey.min() >= 120)
+        assert (label, grey.min()) not in seen  # in one split, once
+        seen[label, grey.min()] = split
+    assert len({label for label, _ in seen}) == 10
+    make_demo_data(tmp_path / 'other', per_class=4, set='fashion', seed=1)
+    assert set(listing(root / 'train')) != set(listing(tmp_path / 'other' / 'train'))
+    assert set(listing(root / 'test')) == set(listing(tmp_path / 'other' / 'test'))
+    with pytest.raises(UserError, match='in 1 … 5900'):
+        make_demo_data(tmp_path / 'more', per_class=5901, set='fashion')
+
+
+@pytest.mark.parametrize('break_it', [lambda path: path.unlink(), lambda path: path.write_bytes(b'no gzip')])
+def test_without_fashion_mnist(tmp_path, clothes, break_it):
+    break_it(clothes / 'train-labels-idx1-ubyte.gz')
+    with pytest.raises(UserError, match='apt-get install dataset-fashion-mnist'):
+        make_demo_data(tmp_path / 'd', set='fashion')
+    assert not (tmp_path / 'd').exists()
