@@ -10,7 +10,7 @@ from torch import nn
 from ..errors import UserError
 from ..hierarchy import ClassHierarchy
 from ..loss import create_loss
-from ..loss.composite import check_arguments
+from ..loss.factory import check_arguments
 
 
 @dataclass(frozen=True)

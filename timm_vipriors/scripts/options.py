@@ -4,7 +4,7 @@ import argparse
 from typing import Any, NoReturn
 
 from ..help_formatter import HelpFormatter, make_epilog
-from ..loss.composite import BASES, check_spec
+from ..loss.factory import BASES, check_spec
 
 DEFAULT_PROB = 0.5  # of LSB swap
 SCRIPTS_HINT = (
