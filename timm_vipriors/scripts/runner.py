@@ -26,7 +26,7 @@ from timm.data.dataset import ImageDataset
 from timm.utils import unwrap_model
 
 from ..data.datasets import CorruptImageError, StrictImageDataset
-from ..data.seeding import SeededImageDataset
+from ..data.seeding import seed_loader
 from ..errors import UserError
 from ..task import FeatureClassificationTask, feature_dim
 from .augmentation import add_augmentation_options, make_lsb_swap, swap_first
@@ -182,8 +182,6 @@ def plugged_in(script: ModuleType, args: argparse.Namespace, class_to_idx: dict[
         dataset = create_dataset(*dataset_args, **kwargs)
         if type(dataset) is not ImageDataset:
             return dataset
-        if kwargs.get('is_training'):
-            return SeededImageDataset.of(dataset, args.seed, rank())
         return StrictImageDataset.of(dataset)
 
     def make_loader(*loader_args: Any, **kwargs: Any) -> Any:
@@ -194,8 +192,7 @@ def plugged_in(script: ModuleType, args: argparse.Namespace, class_to_idx: dict[
             nonlocal batches_per_epoch
             batches_per_epoch = len(loader)
             guard.follow(loader)
-            # new loader processes draw a seed, those that live on do not: not from the numbers of the epoch
-            getattr(loader, 'loader', loader).generator = torch.Generator()
+            seed_loader(loader, args.seed, rank())
             if swap is not None:
                 swap_first(swap, loader.dataset)
                 if is_primary():
