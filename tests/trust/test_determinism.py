@@ -1,14 +1,7 @@
 """The same seed gives the same run, with any number of loader processes, in one go or in parts."""
 
-import random
-
-import numpy as np
 import pytest
-import torch
-from timm.data import create_dataset, create_loader
 
-from timm_vipriors.data import create_transform
-from timm_vipriors.data.seeding import SeededImageDataset
 from timm_vipriors.files import read_checkpoint
 
 from ..states import equal
@@ -54,60 +47,3 @@ def test_resumed_run_is_the_uninterrupted_one(train, tmp_path):
     assert whole[1] == parts[1]
     names = [sorted(p.name for p in (tmp_path / name / 'run').iterdir()) for name in ('whole', 'parts')]
     assert names[0] == names[1]
-
-
-def make_dataset(folder, seed=3, rank=0):
-    dataset = SeededImageDataset.of(create_dataset('', root=str(folder), split='train'), seed, rank)
-    dataset.transform = create_transform(32, is_training=True, auto_augment='rand-m9-mstd0.5', use_prefetcher=True)
-    return dataset
-
-
-def pixels(dataset, index):
-    return np.asarray(dataset[index][0])
-
-
-def test_an_image_depends_on_seed_epoch_and_index_alone(few_digits):
-    dataset = make_dataset(few_digits)
-    dataset.set_epoch(4)
-    forward = [pixels(dataset, i) for i in range(8)]
-    backward = [pixels(dataset, i) for i in reversed(range(8))][::-1]
-    assert all(np.array_equal(a, b) for a, b in zip(forward, backward, strict=True))
-    other_rank = make_dataset(few_digits, rank=1)
-    other_rank.set_epoch(4)
-    assert np.array_equal(pixels(other_rank, 5), forward[5])
-    dataset.set_epoch(5)
-    assert not all(np.array_equal(pixels(dataset, i), forward[i]) for i in range(8))
-    other_seed = make_dataset(few_digits, seed=4)
-    other_seed.set_epoch(4)
-    assert not all(np.array_equal(pixels(other_seed, i), forward[i]) for i in range(8))
-
-
-def draws():
-    return random.random(), np.random.rand(), torch.rand(()).item()  # noqa: NPY002
-
-
-def test_in_the_main_process_images_leave_the_generators_alone(few_digits):
-    dataset = make_dataset(few_digits)
-    dataset.set_epoch(1)
-    expected = draws()
-    dataset.set_epoch(1)
-    pixels(dataset, 0)
-    assert draws() == expected
-    dataset.set_epoch(2)
-    assert draws() != expected
-    other_rank = make_dataset(few_digits, rank=1)
-    other_rank.set_epoch(1)
-    assert draws() != expected  # another order and other dropout on each rank
-
-
-def test_the_epoch_reaches_loader_processes_that_live_on(few_digits):
-    dataset = make_dataset(few_digits)
-    transform = dataset.transform
-    loader = create_loader(dataset, (3, 32, 32), 80, is_training=False, num_workers=2, device=torch.device('cpu'))
-    dataset.transform = transform
-    batches = []
-    for epoch in (0, 1, 0):
-        dataset.set_epoch(epoch)
-        batches.append(torch.cat([x for x, _ in loader]))
-    assert torch.equal(batches[0], batches[2])
-    assert not torch.equal(batches[0], batches[1])

@@ -178,7 +178,7 @@ def _group(pixels: Array) -> tuple:
 
 
 def _read(image: Pixels) -> Array:
-    """The colours of an image as `(..., H, W)`: one word for each pixel of a PIL image, a view of arrays and tensors."""
+    """The colours of an image as `(..., H, W)`: a word for each pixel of a PIL image, a view of others."""
     if _kind(image) is Image.Image:
         if image.mode not in _WORDS:
             raise ValueError(

@@ -1,53 +1,178 @@
-"""Random numbers that follow from where a training is, not from how it got there.
+"""Random numbers that depend on the seed and the place in the run, not on how the run got there.
 
-timm seeds once, at the start. A run that was stopped and goes on then sees other crops and another order of images than
-one that was not, and every number of loader processes gives others still. Here each epoch has a seed, and in it each
-image.
+timm seeds once, at the start. So a resumed run sees other crops and another order of images than an uninterrupted one,
+and so does each number of loader workers. Here the sampler gives every image that it asks for random numbers of its
+own, by the seed, the epoch, the rank and the position in the epoch. By the position and not by the image: repeated
+augmentation asks for an image several times, and a loader that prefetches asks before the next epoch has begun.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from timm.data.dataset import ImageDataset
-from torch.utils.data import get_worker_info
-
-from .datasets import StrictImageDataset
+from timm.data import FastCollateMixup
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, Sampler, get_worker_info
 
 
-class SeededImageDataset(StrictImageDataset):
-    """A strict training data set whose random numbers follow from the seed, the epoch and the image.
+def seed_loader(loader: Any, seed: int, rank: int = 0) -> None:
+    """Fix the random numbers of a training loader: the order of the images, their views, and their mixing.
 
-    timm's training script calls `set_epoch` before each epoch. It also seeds the process, by its rank: the order of
-    the images, dropout, the routing of a dual branch.
+    The views are new in each epoch, and equal for any number of workers; a run that resumes at epoch k after
+    `loader.dataset.set_epoch(k)`, which timm's training script calls, gets those of an uninterrupted one. Where the
+    data set itself chooses the images (NaFlex, iterable data sets) only the workers' seeds are fixed.
+
+    Args:
+        loader: A DataLoader that timm's `create_loader` or `create_naflex_loader` made, before it is iterated over.
+        seed: The seed of the run.
+        rank: The number of this process in a distributed run.
+
+    Examples:
+        >>> from timm.data import create_loader
+        >>> from torchvision.datasets import FakeData
+        >>> data = FakeData(8, (3, 32, 32))
+        >>> loader = create_loader(data, 32, 4, is_training=True, device=torch.device('cpu'), num_workers=0)
+        >>> seed_loader(loader, seed=42)
+        >>> loader.dataset.set_epoch(3)
+        >>> images, labels = next(iter(loader))
+    """
+    seed %= 2**64
+    inner = getattr(loader, 'loader', loader)  # of timm's PrefetchLoader
+    # new workers draw their seed, workers that persist do not: not from the numbers of the epoch
+    inner.generator = torch.Generator().manual_seed(_number(seed, 0, rank, 0, 0))
+    sampler = None
+    if inner.batch_sampler is not None and not isinstance(inner.dataset, IterableDataset):
+        holder = inner.batch_sampler
+        while hasattr(holder.sampler, 'sampler'):  # MultiEpochsDataLoader repeats the batch sampler
+            holder = holder.sampler
+        holder.sampler = sampler = SeededSampler(holder.sampler, seed, rank)
+    # a DataLoader refuses the plain assignment, since a sampler might not fit another data set
+    object.__setattr__(inner, 'dataset', SeededDataset(inner.dataset, sampler, seed, rank))
+    if type(inner.collate_fn) is FastCollateMixup:
+        inner.collate_fn = _SeededMixup.of(inner.collate_fn)
+    if getattr(inner, 'iterator', None) is not None:  # before timm 1.0.31 MultiEpochsDataLoader starts at once
+        inner._iterator = None
+        inner.iterator = DataLoader.__iter__(inner)
+
+
+class SeededIndex(int):
+    """The index of an image, with the numbers that its random numbers follow from."""
+
+    entropy: tuple[int, ...]
+
+    def __new__(cls, index: int, entropy: tuple[int, ...]) -> 'SeededIndex':
+        self = super().__new__(cls, index)
+        self.entropy = entropy
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SeededIndex, (int(self), self.entropy)
+
+
+class SeededSampler(Sampler):
+    """The indices of another sampler as `SeededIndex`, which no two passes share.
+
+    Attributes:
+        epoch: The epoch of the next pass; timm's MultiEpochsDataLoader reads it.
     """
 
-    @classmethod
-    def of(cls, dataset: ImageDataset, seed: int = 0, rank: int = 0) -> 'SeededImageDataset':
-        """The seeded twin of a dataset that timm's `create_dataset` made."""
-        seeded = super().of(dataset)
-        seeded.seed, seeded.rank = seed % 2**64, rank
-        seeded.epoch = torch.zeros((), dtype=torch.long).share_memory_()  # loader processes live through the epochs
-        return seeded
+    def __init__(self, sampler: Any, seed: int, rank: int) -> None:
+        self.sampler = sampler
+        self.seed = seed
+        self.rank = rank
+        self.epoch = 0
+        self._passes = 0  # in this epoch: more than one where a loader prefetches, or nobody sets the epoch
+
+    def __len__(self) -> int:
+        return len(self.sampler)
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin an epoch."""
-        self.epoch.fill_(epoch)
-        seed_all(self.seed, epoch, self.rank)
+        if epoch != self.epoch:
+            self.epoch, self._passes = epoch, 0
+
+    def __iter__(self) -> Iterator[SeededIndex]:
+        self._passes += 1
+        entropy = self.seed, self.epoch, self.rank, self._passes
+        # the order: torch's and timm's distributed samplers ignore the seed, and all ranks must agree
+        order = _number(self.seed, self.epoch, 0, self._passes)
+        if isinstance(self.sampler, RandomSampler):
+            self.sampler.generator = torch.Generator().manual_seed(order)
+        elif hasattr(self.sampler, 'set_epoch'):
+            self.sampler.set_epoch(order)
+        return (SeededIndex(index, (*entropy, position)) for position, index in enumerate(self.sampler))
+
+
+class SeededDataset(Dataset):
+    """A data set, in the place of another and with its attributes, that seeds the generators for each `SeededIndex`.
+
+    Attributes:
+        dataset: The other one.
+        epoch: The current epoch.
+    """
+
+    def __init__(self, dataset: Any, sampler: SeededSampler | None, seed: int, rank: int) -> None:
+        self.__dict__.update(dataset=dataset, epoch=0, _sampler=sampler, _seed=seed, _rank=rank)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin an epoch: also seed this process, for dropout and the routing of a dual branch."""
+        self.__dict__['epoch'] = epoch
+        if self._sampler is not None:
+            self._sampler.set_epoch(epoch)
+        if hasattr(self.dataset, 'set_epoch'):
+            self.dataset.set_epoch(epoch)
+        seed_all(self._seed, epoch, self._rank, 0)
         if torch.cuda.is_available():
             torch.cuda.manual_seed_all(torch.initial_seed())
 
-    def __getitem__(self, index: int) -> tuple[Any, ...]:
-        seeds = (self.seed, int(self.epoch), index, 1)  # the 1 keeps them apart from those of ranks
-        if get_worker_info() is not None:
-            seed_all(*seeds)
-            return super().__getitem__(index)
-        with kept_random_state():  # the network draws from the same generators
-            seed_all(*seeds)
-            return super().__getitem__(index)
+    def __getitem__(self, index: Any) -> Any:
+        key = index[0] if isinstance(index, tuple) else index  # timm's scheduled sizes add a choice
+        if not isinstance(key, SeededIndex):
+            return self.dataset[index]
+        with _seeded(*key.entropy):
+            return self.dataset[index]
+
+    def __getitems__(self, indices: Sequence[Any]) -> '_Batch':
+        batch = _Batch(self[index] for index in indices)
+        first = indices[0][0] if isinstance(indices[0], tuple) else indices[0]
+        batch.entropy = *first.entropy, 1  # the 1 keeps it apart from that of the first image
+        return batch
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.dataset)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('__') or 'dataset' not in self.__dict__:
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.dataset, name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, '_sampler': None}  # a worker does not need it
+
+
+class _Batch(list):
+    entropy: tuple[int, ...]
+
+
+class _SeededMixup(FastCollateMixup):
+    """timm's mixup of a batch, with the same random numbers in this process as in a worker."""
+
+    @classmethod
+    def of(cls, mixup: FastCollateMixup) -> '_SeededMixup':
+        seeded = cls.__new__(cls)
+        seeded.__dict__.update(mixup.__dict__)
+        return seeded
+
+    def __call__(self, batch: _Batch, _: Any = None) -> tuple[torch.Tensor, torch.Tensor]:
+        with _seeded(*batch.entropy):
+            return super().__call__(batch)
 
 
 def seed_all(*entropy: int) -> None:
@@ -60,7 +185,7 @@ def seed_all(*entropy: int) -> None:
 
 @contextmanager
 def kept_random_state() -> Iterator[None]:
-    """Give the three generators the state back that they had."""
+    """Restore the state of the three generators afterwards."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     try:
         yield
@@ -68,3 +193,19 @@ def kept_random_state() -> Iterator[None]:
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
         torch.set_rng_state(states[2])
+
+
+@contextmanager
+def _seeded(*entropy: int) -> Iterator[None]:
+    """Seed the generators; in the main process restore them afterwards, since the network draws from the same ones."""
+    if get_worker_info() is not None:
+        seed_all(*entropy)
+        yield
+        return
+    with kept_random_state():
+        seed_all(*entropy)
+        yield
+
+
+def _number(*entropy: int) -> int:
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])
