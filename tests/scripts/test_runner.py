@@ -11,8 +11,8 @@ import timm.utils
 from timm_vipriors.cli import main
 from timm_vipriors.scripts.runner import load_script
 
-from ..trust.training import ENVIRONMENT, training
 from .test_training import FLAGS
+from .training import ENVIRONMENT, training
 
 
 def test_our_flags_stand_beside_the_scripts(scripts, capsys):

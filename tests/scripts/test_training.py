@@ -13,7 +13,6 @@ import pytest
 import torch
 import yaml
 
-from timm_vipriors.cli import main
 from timm_vipriors.hierarchy import ClassHierarchy
 
 from ..states import equal
@@ -71,7 +70,7 @@ def test_a_run_and_its_records(command, few_digits, scripts, tmp_path):
     rows = summary(folder)
     assert [row['epoch'] for row in rows] == [0, 1]
     best = max(rows, key=lambda row: row['eval_top1'])
-    last_lines = done.stdout.strip().splitlines()[-2:]
+    last_lines = done.stdout.strip().splitlines()[-3:]
     assert last_lines[0] == f'Best top-1: {best["eval_top1"]:.2f} % in epoch {best["epoch"]:.0f}'
     assert last_lines[1] == f'Checkpoint: {os.path.join("./output/train", "a", "model_best.pth.tar")}'
     args = yaml.safe_load((folder / 'args.yaml').read_text())
@@ -85,29 +84,16 @@ def test_a_run_and_its_records(command, few_digits, scripts, tmp_path):
     assert set(checkpoint['state_dict']) == set(checkpoint['state_dict_ema'])
     assert 'update' in done.stderr or 'Train: 1' in done.stderr
 
-    done = command(
-        'validate',
-        few_digits,
-        '--model',
-        'test_dsk_resnext',
-        '--img-size',
-        32,
-        '--workers',
-        1,
-        '--use-ema',
-        '--checkpoint',
-        folder / 'last.pth.tar',
-        '--reparam',
-        '--results-file',
-        'r.csv',
-    )
+    # model, image size and classes come from the checkpoint
+    flags = ['--workers', 1, '--use-ema', '--reparam', '--results-file', 'r.csv']
+    done = command('validate', few_digits, '--checkpoint', folder / 'last.pth.tar', *flags)
     assert result(done.stdout)['top1'] == pytest.approx(rows[-1]['eval_top1'], abs=1e-3)
     with open(tmp_path / 'r.csv') as f:
         assert float(next(csv.DictReader(f))['top1']) == result(done.stdout)['top1']
 
 
 @pytest.mark.slow
-def test_resumed_run_goes_on_exactly(command, few_digits, scripts, tmp_path):
+def test_resumed_runs_are_equal(command, few_digits, scripts, tmp_path):
     flags = [*FLAGS, '--criterion', 'focal-cosine', '--criterion-kwargs', 'num_classes=10', '--model-ema', '--no-aug']
     flags += '--opt momentum --sched multistep --decay-milestones 1 --seed 3'.split()
     command('train', few_digits, *flags, '--epochs', 1, '--experiment', 'whole')
@@ -189,7 +175,10 @@ def test_killed_and_resumed_run_ends_as_one_that_stopped(few_digits, scripts, co
 
 @pytest.mark.parametrize(
     'criterion',
-    ['focal-cosine --criterion-kwargs num_classes=10', 'pcl+center+tsl --criterion-kwargs tree_start_epoch=0'],
+    [
+        'pcl+center+tsl --criterion-kwargs tree_start_epoch=0',
+        pytest.param('focal-cosine --criterion-kwargs num_classes=10', marks=pytest.mark.slow),
+    ],
 )
 def test_two_processes(command, few_digits, scripts, tmp_path, criterion):
     launcher = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
@@ -212,36 +201,8 @@ def test_config_file_and_no_validation(command, few_digits, scripts, tmp_path):
     assert 'Best loss' in done.stdout
 
 
-def test_help_shows_our_flags_beside_the_scripts(scripts, capsys):
-    with pytest.raises(SystemExit) as e:
-        main(['train', '--help'])
-    assert e.value.code == 0
-    text = capsys.readouterr().out
-    for flag in (
-        '--criterion SPEC',
-        '--criterion-kwargs',
-        '--lsb-swap K',
-        '--lsb-prob P',
-        '--check-images',
-        '--model',
-        '--drop-path',
-        '--aa',
-        'ce, cosine, focal-cosine',
-    ):
-        assert flag in ' '.join(text.split())
-
-
-def test_version_mismatch_is_a_warning(few_digits, tmp_path, monkeypatch, capsys):
-    (tmp_path / 'timm').mkdir()
-    (tmp_path / 'timm' / 'version.py').write_text("__version__ = '0.1'\n")
-    (tmp_path / 'train.py').write_text('import sys\n')
-    monkeypatch.setenv('TIMM_SCRIPTS', str(tmp_path))
-    assert main(['train', str(few_digits)]) == 2
-    assert 'warning: the scripts in TIMM_SCRIPTS are of timm 0.1, installed is timm' in capsys.readouterr().err
-
-
 @pytest.mark.slow
-def test_learns_the_digits(command, digits, monkeypatch):
+def test_learns_the_digits(command, digits, monkeypatch, tmp_path):
     """A few epochs of each criterion reach what they must on the held-out digits."""
     flags = (
         '--model test_dsk_resnext --img-size 32 --crop-pct 1 --workers 1 -b 50 -vb 433 --epochs 10 --opt adamw '
@@ -251,5 +212,7 @@ def test_learns_the_digits(command, digits, monkeypatch):
     tree = ['--criterion-kwargs', 'tree_start_epoch=2']
     for criterion in ('ce', 'cosine', 'focal-cosine', 'pcl', 'pcl+center+tsl'):
         extra = tree if 'tsl' in criterion else []
-        done = command('train', digits, *flags, '--criterion', criterion, *extra, '--smoothing', '0')
-        assert result(done.stdout)[-1]['validation']['top1'] > 85, criterion
+        command(
+            'train', digits, *flags, '--criterion', criterion, *extra, '--smoothing', '0', '--experiment', criterion
+        )
+        assert summary(tmp_path / 'output' / 'train' / criterion)[-1]['eval_top1'] > 85, criterion

@@ -93,8 +93,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..data.datasets import CorruptImageError
     from ..inference.tta import parse_tta
-    from ..scripts.flag_checks import check_device
     from ..scripts.checks import check_model, check_weights, explain_checkpoint
+    from ..scripts.flag_checks import check_device
     from ..scripts.runner import default_device
 
     check_output(args.output, args.force)

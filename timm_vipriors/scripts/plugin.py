@@ -136,12 +136,12 @@ class Plugin:
             kwargs.setdefault('crop_mode', self.description['crop_mode'])
         loader = timm.data.create_loader(*args, is_training=is_training, **kwargs)
         if is_training:
+            if self.swap is not None:
+                swap_first(self.swap, loader.dataset)
             seed_loader(loader, self.args.seed, rank())
             self._batches = len(loader)
             self.guard.follow(loader)
             self._tell_tree()
-            if self.swap is not None:
-                swap_first(self.swap, loader.dataset)
         return loader
 
     def classification_task(
