@@ -1,14 +1,17 @@
 import argparse
 import copy
 
+import numpy as np
 import pytest
 import timm
 import torch
 from timm.loss import LabelSmoothingCrossEntropy
 from timm.optim import create_optimizer_v2
 from timm.task import ClassificationTask
+from timm.utils import CheckpointSaver
 from torch import nn
 
+from timm_vipriors.checkpoint import DESCRIPTION, Checkpoint
 from timm_vipriors.hierarchy import ClassHierarchy
 from timm_vipriors.loss import FocalCosineLoss, create_loss
 from timm_vipriors.task import FeatureClassificationTask, feature_dim
@@ -159,6 +162,25 @@ def test_checkpoint_state_survives_a_weights_only_round_trip(tmp_path):
     ema, live = (other.get_trainable_module(ema=e) for e in (True, False))
     assert not torch.equal(ema.module.criterion.centre, live.criterion.centre)
     assert live.criterion.calls == 2
+
+
+def test_every_checkpoint_says_what_it_is(tmp_path):
+    description = {'model': 'test_dsk_resnext', 'class_names': ('a', 'b'), 'crop_pct': np.float64(0.875)}
+    task = make_task(description=description)
+    task.setup_ema()
+    optimizer = torch.optim.SGD(task.get_trainable_module().parameters(), lr=0.1)
+    saver = CheckpointSaver(
+        task.get_eval_model(), optimizer, checkpoint_dir=str(tmp_path), recovery_dir=str(tmp_path), task=task
+    )
+    saver.save_checkpoint(0, metric=1.0)
+    saver.save_recovery(1, batch_idx=2)
+    for name in ('last.pth.tar', 'model_best.pth.tar', 'recovery-1-2.pth.tar'):
+        checkpoint = Checkpoint.read(tmp_path / name)
+        assert checkpoint.description == {**description, 'class_names': ['a', 'b']}
+        assert checkpoint.class_names == ['a', 'b']
+    assert DESCRIPTION in task.get_checkpoint_state()
+    assert set(task.get_checkpoint_state(ema=True)) == {'state_dict_ema'}
+    assert DESCRIPTION not in make_task().get_checkpoint_state()
 
 
 def test_task_state_of_another_criterion_is_an_error():

@@ -1,6 +1,6 @@
-"""The seam to timm's training scripts: a classification task whose criterion may see features and learn parameters."""
+"""A classification task for timm's training scripts whose criterion may see features and learn parameters."""
 
-import logging
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +10,8 @@ from timm.task import ClassificationTask
 from timm.utils import unwrap_model
 from torch import nn
 
+from .checkpoint import DESCRIPTION
 from .loss.base import soft_labels
-
-_logger = logging.getLogger(__name__)
 
 
 class FeatureModule(nn.Module):
@@ -98,6 +97,8 @@ class FeatureClassificationTask(ClassificationTask):
         device: Where the criterion goes.
         dtype: Type of the task's tensors.
         verbose: Whether to log the criterion.
+        description: What each checkpoint says about itself, for `timm_vipriors.checkpoint.Checkpoint`: numbers,
+            strings, and lists and dicts of these.
 
     Examples:
         >>> import timm
@@ -117,12 +118,15 @@ class FeatureClassificationTask(ClassificationTask):
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
         verbose: bool = True,
+        description: dict[str, Any] | None = None,
     ) -> None:
         criterion = criterion if criterion is not None else nn.CrossEntropyLoss()
         super().__init__(model, criterion, device=device, dtype=dtype, verbose=verbose)
         del self.criterion  # the trainable module owns it
         self.trainable_module = FeatureModule(model, criterion.to(device=self.device))
         self.smoothing = smoothing
+        # by way of JSON: a number of numpy's would make a checkpoint that does not load with weights_only
+        self.description = json.loads(json.dumps(description)) if description else None
 
     def forward(self, input: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return 'loss' and 'output' (logits) of a batch, and its 'features' where the criterion needs them."""
@@ -156,6 +160,11 @@ class FeatureClassificationTask(ClassificationTask):
         trainable = unwrap_model(self.trainable_module)
         parameters = list(trainable.model.parameters())
         return parameters[: -2 if exclude_head else None] + list(trainable.criterion.parameters())
+
+    def get_checkpoint_state(self, ema: bool = False, **kwargs: Any) -> dict[str, Any]:
+        """The model's and the criterion's state, and with the trained (not the averaged) one the description."""
+        described = {DESCRIPTION: self.description} if self.description and not ema else {}
+        return {**super().get_checkpoint_state(ema=ema, **kwargs), **described}
 
     def get_task_state(self, module: nn.Module | None = None, ema: bool = False) -> dict[str, Any]:
         """The criterion's state, or nothing where it has none."""

@@ -3,7 +3,7 @@
 VIPF Eq. 2: `X + λ F(X, W1) + (1 − λ) F(X, W2)`, with λ ∈ {0, 1} drawn at random in training and λ = 0.5 in inference.
 
 The paper does not say what one draw of λ covers. Here it covers one sample in one block, and the draws are balanced:
-half of the batch goes through each unit. A training step so costs the arithmetic of one unit, both units get a
+half of the batch goes through each unit. A training step thus costs the arithmetic of one unit, both units get a
 gradient in every step, and all shapes follow from the batch size alone.
 """
 
@@ -17,14 +17,14 @@ from .fused_unit import fold_shortcut
 
 
 def _take(x: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
-    """`x[order]`, copied sample by sample whichever way its channels lie."""
+    """`x[order]`, copied sample by sample in either memory format."""
     if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
         return x.permute(0, 2, 3, 1).index_select(0, order).permute(0, 3, 1, 2)
     return x.index_select(0, order)
 
 
 class _Reorder(torch.autograd.Function):
-    """`x[order]` for a permutation: its gradient is another reordering, where indexing would accumulate."""
+    """`x[order]` for a permutation: the gradient is another reordering, while that of indexing would accumulate."""
 
     @staticmethod
     def forward(x: torch.Tensor, order: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
@@ -51,9 +51,9 @@ class DualBranch(nn.Module):
     """Shortcut plus two residual units (VIPF Eq. 2), the last activation left to the caller.
 
     In training a random half of the batch goes through `unit1` and the rest through `unit2`. With an odd batch one
-    sample goes through both and a coin says whose result counts; shapes stay static. A batch of fewer than four would
-    leave one sample to a unit, too few for a BatchNorm on pooled features, so there both units see the whole batch and
-    λ picks for each sample. In inference it is the mean of both.
+    sample goes through both, and a coin decides which result counts; shapes stay static. A batch of fewer than four
+    would leave one sample to a unit, too few for a BatchNorm on pooled features, so there both units see the whole
+    batch and λ selects for each sample. In inference the output is the mean of both.
 
     Args:
         unit1: The residual unit F(·, W1), mapping (B, C, H, W) to (B, C', H', W').
@@ -63,6 +63,11 @@ class DualBranch(nn.Module):
 
     Shape:
         Input (B, C, H, W), output (B, C', H', W').
+
+    Examples:
+        >>> branch = DualBranch(nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1))
+        >>> branch(torch.randn(8, 3, 16, 16)).shape
+        torch.Size([8, 3, 16, 16])
     """
 
     def __init__(
@@ -104,7 +109,7 @@ class DualBranch(nn.Module):
         return _reorder(y, inverse, order)
 
     def _forward_masked(self, x: torch.Tensor) -> torch.Tensor:
-        """Both units compute the whole batch, a balanced λ picks for each sample."""
+        """Both units compute the whole batch, a balanced λ selects for each sample."""
         batch_size = x.shape[0]
         rank = torch.rand(batch_size, device=x.device).argsort()
         coin = torch.randint(2, (1,), device=x.device)  # the side of an odd one out
@@ -112,7 +117,7 @@ class DualBranch(nn.Module):
         return torch.where(first, self.unit1(x), self.unit2(x))
 
     def fuse(self) -> nn.Module:
-        """Make one unit of the two, for inference; `timm.utils.reparameterize_model` calls this.
+        """Merge the two units into one, for inference; `timm.utils.reparameterize_model` calls this.
 
         Returns:
             A module with the output of this one in eval mode, made from copies of its weights. Units that cannot be

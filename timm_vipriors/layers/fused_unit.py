@@ -1,7 +1,6 @@
-"""What two residual units become for inference: one unit of twice the width, without BatchNorm."""
+"""Two residual units merged for inference: one unit of twice the width, without BatchNorm."""
 
 import copy
-from typing import TYPE_CHECKING
 
 import torch
 from timm.layers import ConvNormAct
@@ -9,9 +8,6 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from .selective_kernel import pool, select
-
-if TYPE_CHECKING:
-    from .residual_unit import ResidualUnit
 
 
 class FusedUnit(nn.Module):
@@ -21,14 +17,22 @@ class FusedUnit(nn.Module):
     the last ones and the factor 0.5 fold into one convolution over both halves.
 
     Args:
-        unit1: A unit; its weights are copied.
-        unit2: A unit of the same shape.
+        unit1: A `ResidualUnit`; its weights are copied.
+        unit2: A `ResidualUnit` of the same shape.
 
     Raises:
         ValueError: If the units differ, or their norms do not fold into their convolutions.
+
+    Examples:
+        >>> from timm_vipriors.layers import ResidualUnit
+        >>> units = [ResidualUnit(64, 16).eval() for _ in range(2)]
+        >>> x = torch.randn(1, 64, 8, 8)
+        >>> mean = 0.5 * (units[0](x) + units[1](x))
+        >>> torch.allclose(FusedUnit(*units)(x), mean, atol=1e-5)
+        True
     """
 
-    def __init__(self, unit1: 'ResidualUnit', unit2: 'ResidualUnit') -> None:
+    def __init__(self, unit1: nn.Module, unit2: nn.Module) -> None:
         super().__init__()
         shapes1, shapes2 = ({k: v.shape for k, v in u.state_dict().items()} for u in (unit1, unit2))
         if shapes1 != shapes2:
@@ -40,7 +44,7 @@ class FusedUnit(nn.Module):
         self.paths = nn.ModuleList(_FusedConv(pair, share_input=False) for pair in zip(paths1, paths2, strict=True))
         self.attn = _FusedAttention([unit1.conv2.attn, unit2.conv2.attn]) if unit1.selective else nn.Identity()
         self.selective = unit1.selective
-        weights, biases = zip(*(_folded(u.conv3) for u in (unit1, unit2)), strict=True)
+        weights, biases = zip(*(_fold(u.conv3.conv, u.conv3.bn) for u in (unit1, unit2)), strict=True)
         self.conv3 = _conv_from(0.5 * torch.cat(weights, dim=1), 0.5 * (biases[0] + biases[1]), unit1.conv3.conv)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -55,7 +59,7 @@ class _FusedConv(nn.Module):
 
     def __init__(self, convs: list[ConvNormAct], share_input: bool) -> None:
         super().__init__()
-        weights, biases = zip(*(_folded(c) for c in convs), strict=True)
+        weights, biases = zip(*(_fold(c.conv, c.bn) for c in convs), strict=True)
         groups = 1 if share_input else 2
         self.conv = _conv_from(torch.cat(weights), torch.cat(biases), convs[0].conv, groups)
         self.act = copy.deepcopy(convs[0].bn.act)
@@ -94,10 +98,6 @@ def fold_shortcut(shortcut: nn.Module) -> nn.Module:
         return nn.Sequential(*before, _conv_from(*_fold(conv, norm), conv))
     except ValueError:
         return shortcut
-
-
-def _folded(conv: ConvNormAct) -> tuple[torch.Tensor, torch.Tensor]:
-    return _fold(conv.conv, conv.bn)
 
 
 def _fold(conv: nn.Module, norm: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:

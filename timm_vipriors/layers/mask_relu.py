@@ -25,11 +25,11 @@ class _MaskReLU(torch.autograd.Function):
 
 @register_notrace_module  # torch's ReLU is a leaf of symbolic traces too
 class MaskReLU(nn.ReLU):
-    """ReLU that keeps for the backward pass where its output is positive, a byte each, and not the output.
+    """ReLU that keeps a mask of its positive outputs for the backward pass, a byte each, instead of the output.
 
-    Worth it where the next layer keeps another tensor than that output, as `DualBranch` does, which reorders it: a
-    quarter of the memory in float32, half in bfloat16. Before a convolution, which keeps the output itself, it costs
-    memory instead. Outputs and gradients are those of `torch.nn.ReLU`.
+    It pays where the next layer does not keep that output, as `DualBranch`, which keeps a reordered copy: a quarter of
+    the memory in float32, half in bfloat16. Before a convolution, which keeps the output itself, it costs memory.
+    Outputs and gradients are those of `torch.nn.ReLU`.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -18,7 +18,7 @@ from .selective_kernel import SelectiveKernel
 
 @register_notrace_function
 def check_attention_batch(x: torch.Tensor, training: bool) -> None:
-    """Say what selective-kernel attention needs before torch's BatchNorm complains of a tensor nobody made.
+    """Explain what selective-kernel attention needs, before torch's BatchNorm reports a shape the user does not know.
 
     Args:
         x: The unit's input (B, C, H, W).
@@ -57,6 +57,10 @@ class ResidualUnit(nn.Module):
 
     Shape:
         Input (B, inplanes, H, W), output (B, planes * 4, H / stride, W / stride).
+
+    Examples:
+        >>> ResidualUnit(64, 16, stride=2, cardinality=4)(torch.randn(2, 64, 8, 8)).shape
+        torch.Size([2, 64, 4, 4])
     """
 
     expansion = 4

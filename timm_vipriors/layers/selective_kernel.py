@@ -1,7 +1,7 @@
-"""timm's selective kernel (arXiv 1903.06586) with its paths weighted where they lie.
+"""timm's selective kernel (arXiv 1903.06586) without a stack of its paths.
 
 timm stacks the paths, multiplies the stack by its attention and sums it: each of the three writes all paths or their
-sum once more, and the stack is kept for the backward pass. Here attention sees the pooled paths alone, and two paths
+sum once more, and the stack is kept for the backward pass. Here attention sees only the pooled paths, and two paths
 are interpolated: their weights sum to one, so w₁ a + w₂ b = b + w₁ (a − b).
 """
 
@@ -34,7 +34,12 @@ def pool(paths: list[torch.Tensor]) -> torch.Tensor:
 
 
 class SelectiveKernel(timm.layers.SelectiveKernel):
-    """timm's layer: the same arguments, parameters, keys and, but for rounding, outputs."""
+    """timm's layer: the same arguments, parameters, keys and, apart from rounding, outputs.
+
+    Examples:
+        >>> SelectiveKernel(16, 32, stride=2)(torch.randn(2, 16, 8, 8)).shape
+        torch.Size([2, 32, 4, 4])
+    """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.split_input:

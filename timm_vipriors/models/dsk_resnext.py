@@ -7,8 +7,12 @@ How we read the paper:
     * λ of Eq. 2 is drawn for each sample, balanced over the batch (see `DualBranch`).
     * Every place after the stem convolution that halves the resolution is blurred: the stem's pooling, the strided
       (selective-kernel) convolutions, and the strided shortcuts, which timm's `aa_layer` leaves out.
-    * The selective kernel is that of timm's `skresnext50_32x4d`, computed with fewer passes over memory (see
+    * The "depthwise" convolutions of kernel 3 and 5 (§3.1) are grouped, 32 groups, and the one of kernel 5 has kernel 3
+      with dilation 2, as in timm's `skresnext50_32x4d`. Our layer needs fewer passes over memory than timm's (see
       `timm_vipriors.layers.selective_kernel`); without anti-aliasing it is timm's own layer.
+
+To synchronise BatchNorm between devices use `timm.layers.convert_sync_batchnorm` (`--sync-bn` does):
+`torch.nn.SyncBatchNorm.convert_sync_batchnorm` drops the activations that timm's norm layers contain.
 """
 
 from typing import Any
@@ -54,7 +58,7 @@ class SKBottleneck(ResidualUnit):
 
 
 class DualBottleneck(nn.Module):
-    """Residual block of two units and one shortcut (VIPF Eq. 2 and Fig. 2).
+    """Residual block of two units and one shortcut (VIPF Eq. 2 and Fig. 1).
 
     Takes the arguments that timm's ResNet gives its blocks; those of the units are `ResidualUnit`'s.
     """
@@ -87,10 +91,6 @@ def _shortcut(downsample: nn.Sequential | None, kwargs: dict[str, Any]) -> nn.Mo
     if kwargs.get('aa_layer') is None:
         return downsample
     return blur_shortcut(downsample, kwargs['aa_layer'], device=kwargs.get('device'), dtype=kwargs.get('dtype'))
-
-
-def _create_dsk_resnext(variant: str, pretrained: bool = False, **kwargs: Any) -> ResNet:
-    return build_model_with_cfg(ResNet, variant, pretrained, **kwargs)
 
 
 def _cfg(url: str = '', **kwargs: Any) -> dict[str, Any]:
@@ -131,7 +131,7 @@ _DSK_ARGS = dict(block=DualBottleneck, aa_layer=BlurPool2d, **_SK_ARGS)
 def d_resnext50_32x4d(pretrained: bool = False, **kwargs: Any) -> ResNet:
     """D-ResNeXt50_32x4d of VIPF Table 1: two plain ResNeXt units in every block."""
     model_args = dict(block=DualBottleneck, layers=(3, 4, 6, 3), cardinality=32, base_width=4)
-    return _create_dsk_resnext('d_resnext50_32x4d', pretrained, **dict(model_args, **kwargs))
+    return build_model_with_cfg(ResNet, 'd_resnext50_32x4d', pretrained, **dict(model_args, **kwargs))
 
 
 @register_model
@@ -139,35 +139,35 @@ def sk_resnext50_32x4d_noaa(pretrained: bool = False, **kwargs: Any) -> ResNet:
     """SK-ResNeXt50_32x4d of VIPF Table 1 without anti-aliasing: layers and outputs of timm's skresnext50_32x4d."""
     block_args = dict(sk_kwargs=_SK_KWARGS, sk_layer=SelectiveKernel)
     model_args = dict(block=SKBottleneck, layers=(3, 4, 6, 3), **dict(_SK_ARGS, block_args=block_args))
-    return _create_dsk_resnext('sk_resnext50_32x4d_noaa', pretrained, **dict(model_args, **kwargs))
+    return build_model_with_cfg(ResNet, 'sk_resnext50_32x4d_noaa', pretrained, **dict(model_args, **kwargs))
 
 
 @register_model
 def sk_resnext50_32x4d(pretrained: bool = False, **kwargs: Any) -> ResNet:
     """SK-ResNeXt50_32x4d of VIPF Table 1: selective kernels, anti-aliased."""
     model_args = dict(block=SKBottleneck, layers=(3, 4, 6, 3), aa_layer=BlurPool2d, **_SK_ARGS)
-    return _create_dsk_resnext('sk_resnext50_32x4d', pretrained, **dict(model_args, **kwargs))
+    return build_model_with_cfg(ResNet, 'sk_resnext50_32x4d', pretrained, **dict(model_args, **kwargs))
 
 
 @register_model
 def dsk_resnext26_32x4d(pretrained: bool = False, **kwargs: Any) -> ResNet:
     """A DSK-ResNeXt of 26 layers, not in the paper: for small data on small machines."""
     model_args = dict(layers=(2, 2, 2, 2), **_DSK_ARGS)
-    return _create_dsk_resnext('dsk_resnext26_32x4d', pretrained, **dict(model_args, **kwargs))
+    return build_model_with_cfg(ResNet, 'dsk_resnext26_32x4d', pretrained, **dict(model_args, **kwargs))
 
 
 @register_model
 def dsk_resnext50_32x4d(pretrained: bool = False, **kwargs: Any) -> ResNet:
     """DSK-ResNeXt50_32x4d of VIPF Tables 1 and 3: two selective-kernel units in every block, anti-aliased."""
     model_args = dict(layers=(3, 4, 6, 3), **_DSK_ARGS)
-    return _create_dsk_resnext('dsk_resnext50_32x4d', pretrained, **dict(model_args, **kwargs))
+    return build_model_with_cfg(ResNet, 'dsk_resnext50_32x4d', pretrained, **dict(model_args, **kwargs))
 
 
 @register_model
 def dsk_resnext101_32x4d(pretrained: bool = False, **kwargs: Any) -> ResNet:
     """DSK-ResNeXt101_32x4d of VIPF Table 3."""
     model_args = dict(layers=(3, 4, 23, 3), **_DSK_ARGS)
-    return _create_dsk_resnext('dsk_resnext101_32x4d', pretrained, **dict(model_args, **kwargs))
+    return build_model_with_cfg(ResNet, 'dsk_resnext101_32x4d', pretrained, **dict(model_args, **kwargs))
 
 
 @register_model
@@ -183,4 +183,4 @@ def test_dsk_resnext(pretrained: bool = False, **kwargs: Any) -> ResNet:
         block_args=dict(sk_kwargs=dict(rd_ratio=1 / 8, rd_divisor=8, split_input=False)),
         zero_init_last=False,
     )
-    return _create_dsk_resnext('test_dsk_resnext', pretrained, **dict(model_args, **kwargs))
+    return build_model_with_cfg(ResNet, 'test_dsk_resnext', pretrained, **dict(model_args, **kwargs))
