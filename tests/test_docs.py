@@ -1,4 +1,4 @@
-"""The reference can be built, and has every public name."""
+"""The site can be built, and has every public name."""
 
 import importlib
 import inspect
@@ -14,6 +14,7 @@ from timm_vipriors.cli import make_parser
 from .conftest import ROOT
 
 MODULES = ('models', 'models.dsk_resnext', 'layers', 'loss', 'hierarchy', 'task', 'data', 'inference')
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope='module')
@@ -30,9 +31,7 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def anchors(site):
-    pages = [page.read_text() for page in site.rglob('index.html')]
-    assert len(pages) == 12
-    return {anchor for page in pages for anchor in re.findall(r'\bid="([^"]+)"', page)}
+    return {anchor for page in site.rglob('index.html') for anchor in re.findall(r'\bid="([^"]+)"', page.read_text())}
 
 
 def public_names(module):
@@ -43,7 +42,6 @@ def public_names(module):
     return [name for name, thing in things if thing.__module__ == module.__name__ and name[0] != '_']
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('name', MODULES)
 def test_every_public_name_has_a_place(name, anchors):
     module = importlib.import_module(f'timm_vipriors.{name}')
@@ -56,18 +54,33 @@ def test_every_public_name_has_a_place(name, anchors):
         assert places & anchors, f'{module.__name__}.{each}'
 
 
-@pytest.mark.slow
+def test_reference_has_no_broken_entries(site):
+    """Names are names, not `filenames,` out of a line for several, and no module shows an expression as a value."""
+    pages = [page.read_text() for page in (site / 'reference').rglob('index.html')]
+    assert len(pages) == 8
+    for page in pages:
+        names = [re.sub('<[^>]+>', '', name) for name in re.findall(r'<b>(<code>.*?)</b>', page)]
+        assert [name for name in names if not re.fullmatch(r'\**\w+', name)] == []
+        assert ' for base in ' not in re.sub('<[^>]+>', '', page)
+
+
 def test_pages_from_elsewhere(site, anchors):
-    """The README with its pictures and links, and the help of every command."""
-    index = (site / 'index.html').read_text()
-    assert 'href="measurements/' in index
-    pictures = re.findall(r'<img [^>]*src="(images/[^"]+)"', index)
+    """README and guides with their pictures and links, and the flags of every command."""
+    assert 'href="ablations/' in (site / 'index.html').read_text()
+    pictures = {
+        site / page.parent / picture
+        for page in site.rglob('index.html')
+        for picture in re.findall(r'<img [^>]*src="([^"]*images/[^"]+)"', page.read_text())
+    }
     assert len(pictures) == 5
-    assert all((site / picture).stat().st_size > 1000 for picture in pictures)
+    assert all(picture.stat().st_size > 1000 for picture in pictures)
     assert (site / 'files' / 'plain_torch.py').read_bytes() == (ROOT / 'tests/examples/plain_torch.py').read_bytes()
     commands = make_parser()._subparsers._group_actions[0].choices
     assert {'train', 'predict', 'report'} <= set(commands) <= anchors
-    assert 'usage: timm-vipriors ensemble vote' in (site / 'commands' / 'index.html').read_text()
+    help_texts = (site / 'reference' / 'commands' / 'index.html').read_text()
+    for text in ('usage: timm-vipriors ensemble vote', '--criterion-kwargs', '--reparam', '--results-file'):
+        assert text in help_texts
     # nothing is fetched from elsewhere but the script for the equations
+    index = (site / 'index.html').read_text()
     elsewhere = re.findall(r'<(?:link|script|img)[^>]*(?:href|src)="(https?://[^"]+)"', index)
     assert [url for url in elsewhere if 'mathjax' not in url] == []

@@ -62,7 +62,7 @@ class ScoreFile:
     Attributes:
         path: The file.
         num_classes: C.
-        filenames, targets, class_names, model: As in `Scores`.
+        filenames: As in `Scores`, and so are `targets`, `class_names` and `model`.
         reader: Gives rows (n, C) of scores of any floating-point type, not yet checked.
     """
 
