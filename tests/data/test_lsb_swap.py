@@ -179,6 +179,25 @@ def test_what_a_picture_carries_stays():
     assert result.info is not image.info
 
 
+@pytest.mark.parametrize('mode', ['L', 'RGB'])
+def test_a_colour_key_makes_no_other_pixels_transparent(mode):
+    """Neither those that get the key's colour from the donor's bits, nor are those that had it shown."""
+    image = Image.fromarray(np.asarray(picture(mode, 40, 40)) & 3)  # four grey values, or 64 colours
+    donor = Image.fromarray(np.asarray(picture(mode, 40, 40, 1)) & 3)
+    key = image.getpixel((5, 7))
+    image.info['transparency'] = key
+    alpha = np.asarray(image.convert('RGBA'))[..., 3]
+    assert 0 < (alpha == 0).mean() < 0.5
+    result = lsb_swap(image, donor, 2)
+    assert (result.mode, result.info) == (image.mode, image.info)
+    assert np.array_equal(np.asarray(result.convert('RGBA'))[..., 3], alpha)
+    plain = np.asarray(donor)  # all bits of these images are low
+    swapped = (alpha > 0) & (plain != key).reshape(40, 40, -1).any(-1)
+    assert np.array_equal(np.asarray(result)[swapped], plain[swapped])
+    assert np.array_equal(np.asarray(result)[~swapped], np.asarray(image)[~swapped])
+    assert lsb_swap(result, image, 2).tobytes() == image.tobytes()
+
+
 def test_transform_takes_bits_from_the_images_before(seed=3):
     """Flat images: the low bits tell which one they are from."""
     torch.manual_seed(seed)

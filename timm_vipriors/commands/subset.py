@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 
 from ..errors import UserError
 from .common import add_parser
@@ -48,6 +49,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..data.datasets import describe_skipped, skipped_files
     from ..data.subset import MANIFEST, make_subset, parse_lists, parse_splits
 
     if args.list and (args.per_class, args.splits, args.seed) != (None, None, None):
@@ -62,5 +64,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f'{e} (the same command resumes from there)') from e
     classes = {name for split in counts for name in os.listdir(os.path.join(args.dst, split))}
     images = ', '.join(f'{number} in {split}' for split, number in counts.items()).replace(' in', ' images in', 1)
+    if not args.list and (skipped := skipped_files(args.source)):
+        print(f'{args.source}: {describe_skipped(skipped)}', file=sys.stderr)
     print(f'{args.dst}: {there}{len(classes)} classes, {images}; {manifest} makes it again (--list)')
     return 0

@@ -1,6 +1,6 @@
 """Data: LSB swap, transforms, image folders that name a broken image, subsets, and the demo set."""
 
-from .datasets import CorruptImageError, StrictImageDataset
+from .datasets import CorruptImageError, StrictImageDataset, image_extensions, register_image_extensions, skipped_files
 from .demo import make_demo_data
 from .lsb_swap import LSBSwap, lsb_swap
 from .subset import make_subset
@@ -11,7 +11,10 @@ __all__ = [
     'LSBSwap',
     'StrictImageDataset',
     'create_transform',
+    'image_extensions',
     'lsb_swap',
     'make_demo_data',
     'make_subset',
+    'register_image_extensions',
+    'skipped_files',
 ]

@@ -5,10 +5,19 @@ every image counts.
 """
 
 import os
+from collections import Counter
 from typing import Any, BinaryIO
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION
+from timm.data import add_img_extensions, get_img_extensions
 from timm.data.dataset import ImageDataset
+from timm.data.readers.reader_image_folder import ReaderImageFolder
+
+from ..files import first_line, first_names, plural
+
+_PHOTOGRAPHS = 'AVIF BMP DIB GIF HEIF JPEG JPEG2000 JXL MPO PNG PPM QOI TGA TIFF WEBP'.split()
 
 
 class CorruptImageError(Exception):
@@ -60,16 +69,90 @@ def decode(file: BinaryIO, name: str, mode: str | None = None) -> Image.Image:
     Args:
         file: The open file.
         name: What an error calls it.
-        mode: The mode to convert it to, if any.
+        mode: The mode to convert it to, if any, such as RGB. Where that has 8 bits, images of 16 bits are scaled.
 
     Raises:
-        CorruptImageError: If it cannot be decoded.
+        CorruptImageError: If it cannot be decoded, or not be converted.
     """
     try:
         img = Image.open(file)
         img.load()  # raises whatever is wrong with the pixels
-        return img.convert(mode) if mode else img
+        if not mode:
+            return img
+        if not mode.endswith(('A', 'a')):
+            img.info.pop('transparency', None)  # colours that mean transparent have no meaning in such a mode
+        return (img if mode[0] in 'IF' else _in_8_bits(img)).convert(mode)
     except UnidentifiedImageError as e:
         raise CorruptImageError(f'{name} is not an image that Pillow can read') from e
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
-        raise CorruptImageError(f'{name} cannot be decoded: {e}') from e
+    except Exception as e:  # decoders raise anything, a MemoryError too
+        raise CorruptImageError(f'{name} cannot be decoded: {first_line(e)}') from e
+
+
+def _in_8_bits(img: Image.Image) -> Image.Image:
+    """A grey image of 16 bits scaled to 8, where Pillow's `convert` clips: all but the darkest pixels become white."""
+    if img.mode[0] not in 'IF':
+        return img
+    if img.mode == 'F' or (img.mode == 'I' and img.format not in ('PNG', 'PPM')):  # Pillow reads their 16 bits as I
+        raise ValueError('its pixels have 32 bits and no known range, convert it to 8 or 16 bits')
+    tags = getattr(img, 'tag_v2', {})  # of a TIFF file
+    white = 2 ** tags.get(BITSPERSAMPLE, (16,))[0] - 1
+    values = np.asarray(img).astype(np.uint32)
+    if tags.get(PHOTOMETRIC_INTERPRETATION) == 0:  # 0 is white, which Pillow heeds for 8 bits only
+        values = white - values
+    return Image.fromarray(((values * 255 + white // 2) // white).astype(np.uint8))
+
+
+def image_extensions() -> frozenset[str]:
+    """The endings of image files that we read: timm's three, and those that Pillow has for photographs.
+
+    Examples:
+        >>> sorted(image_extensions())[:4]
+        ['.apng', '.avif', '.avifs', '.bmp']
+    """
+    pillows = Image.registered_extensions().items()
+    return frozenset(get_img_extensions()) | {ending for ending, form in pillows if form in _PHOTOGRAPHS}
+
+
+def register_image_extensions() -> None:
+    """Have timm's readers of image folders find all `image_extensions()` in this process."""
+    add_img_extensions(sorted(image_extensions() - get_img_extensions(as_set=True)))
+
+
+def skipped_files(folder: str | os.PathLike) -> Counter[str]:
+    """The number of files in a folder that are not read as images, by their endings; hidden ones are not counted."""
+    skipped: Counter[str] = Counter()
+    known = image_extensions()
+    for _, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith('.')]
+        endings = (os.path.splitext(name)[1].lower() for name in files if not name.startswith('.'))
+        skipped.update(ending or 'no ending' for ending in endings if ending not in known)
+    return skipped
+
+
+def describe_skipped(skipped: Counter[str]) -> str:
+    """A line for the files that are not read as images.
+
+    Examples:
+        >>> describe_skipped(Counter({'.txt': 2, '.raw': 1}))
+        'skipped 3 files whose endings are not those of images: .txt (2), .raw (1)'
+    """
+    endings = first_names(f'{ending} ({count:,})' for ending, count in skipped.most_common())
+    return f'skipped {plural(skipped.total(), "file")} whose endings are not those of images: {endings}'
+
+
+def drop_hidden(reader: ReaderImageFolder, class_map: Any = None) -> None:
+    """Leave hidden files and folders out of timm's reader, which takes a hidden folder with images for a class.
+
+    Args:
+        reader: A reader of an image folder, which is changed.
+        class_map: The class map that it was made with, if any: the classes then stay as they are.
+    """
+    paths = [(sample, os.path.relpath(sample[0], reader.root).split(os.sep)) for sample in reader.samples]
+    reader.samples = [sample for sample, parts in paths if not any(part.startswith('.') for part in parts)]
+    if len(reader.samples) == len(paths) or class_map:
+        return
+    left = {target for _, target in reader.samples}
+    names = [name for name, target in reader.class_to_idx.items() if target in left]
+    new = {reader.class_to_idx[name]: number for number, name in enumerate(names)}
+    reader.samples = [(path, new[target]) for path, target in reader.samples]
+    reader.class_to_idx = {name: number for number, name in enumerate(names)}

@@ -34,7 +34,8 @@ def lsb_swap(image: Pixels, donor: Pixels, k: int = 2, corner: tuple[int, int] =
     """Replace the k low bits of every colour of every pixel by those of another image.
 
     Swapping again with the original as the donor restores it: `lsb_swap(lsb_swap(a, b, k), a, k)` equals `a`. Alpha
-    stays as it is, and that of the donor is ignored.
+    stays as it is, and that of the donor is ignored. Where a PNG file marks one colour as transparent, the pixels that
+    have it, or would get it, are not swapped.
 
     Args:
         image: A PIL image (L, LA, RGB, RGBA), a uint8 array `(H, W)` or `(H, W, C)`, or a uint8 tensor `(H, W)` or
@@ -211,10 +212,18 @@ def _swapped(image: Pixels, pixels: Array, donor: Array, k: int, corner: tuple[i
     if isinstance(image, Image.Image):
         result = Image.frombytes(image.mode, image.size, swapped, 'raw', layout)
         result.info = dict(image.info)
+        if 'transparency' in image.info and image.mode in ('L', 'RGB'):  # a colour that means transparent
+            # the pixels that have it, and those that would get it, stay as they are
+            has_key = (_alpha(image) == 0) | (_alpha(result) == 0)
+            result.paste(image, mask=Image.fromarray(has_key))
         return result
     result = image.copy() if isinstance(image, np.ndarray) else image.clone()
     _read(result)[...] = swapped
     return tv_tensors.wrap(result, like=image) if isinstance(image, tv_tensors.TVTensor) else result
+
+
+def _alpha(image: Image.Image) -> np.ndarray:
+    return np.asarray(image.convert('RGBA'))[..., 3]
 
 
 def _window(donor: Array, size: tuple[int, int], corner: tuple[int, int]) -> Array:

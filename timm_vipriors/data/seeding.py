@@ -51,7 +51,7 @@ def seed_loader(loader: Any, seed: int, rank: int = 0) -> None:
     # a DataLoader refuses the plain assignment, since a sampler might not fit another data set
     object.__setattr__(inner, 'dataset', SeededDataset(inner.dataset, sampler, seed, rank))
     if type(inner.collate_fn) is FastCollateMixup:
-        inner.collate_fn = _SeededMixup.of(inner.collate_fn)
+        inner.collate_fn = _SeededMixup(inner.collate_fn)
     if getattr(inner, 'iterator', None) is not None:  # before timm 1.0.31 MultiEpochsDataLoader starts at once
         inner._iterator = None
         inner.iterator = DataLoader.__iter__(inner)
@@ -61,14 +61,6 @@ class SeededIndex(int):
     """The index of an image, with the numbers that its random numbers follow from."""
 
     entropy: tuple[int, ...]
-
-    def __new__(cls, index: int, entropy: tuple[int, ...]) -> 'SeededIndex':
-        self = super().__new__(cls, index)
-        self.entropy = entropy
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return SeededIndex, (int(self), self.entropy)
 
 
 class SeededSampler(Sampler):
@@ -101,7 +93,9 @@ class SeededSampler(Sampler):
             self.sampler.generator = torch.Generator().manual_seed(order)
         elif hasattr(self.sampler, 'set_epoch'):
             self.sampler.set_epoch(order)
-        return (SeededIndex(index, (*entropy, position)) for position, index in enumerate(self.sampler))
+        for position, index in enumerate(map(SeededIndex, self.sampler)):
+            index.entropy = *entropy, position
+            yield index
 
 
 class SeededDataset(Dataset):
@@ -127,16 +121,15 @@ class SeededDataset(Dataset):
             torch.cuda.manual_seed_all(torch.initial_seed())
 
     def __getitem__(self, index: Any) -> Any:
-        key = index[0] if isinstance(index, tuple) else index  # timm's scheduled sizes add a choice
-        if not isinstance(key, SeededIndex):
+        entropy = _entropy(index)
+        if entropy is None:
             return self.dataset[index]
-        with _seeded(*key.entropy):
+        with _seeded(*entropy):
             return self.dataset[index]
 
     def __getitems__(self, indices: Sequence[Any]) -> '_Batch':
         batch = _Batch(self[index] for index in indices)
-        first = indices[0][0] if isinstance(indices[0], tuple) else indices[0]
-        batch.entropy = *first.entropy, 1  # the 1 keeps it apart from that of the first image
+        batch.entropy = *(_entropy(indices[0]) or ()), 1  # the 1 keeps it apart from that of the first image
         return batch
 
     def __iter__(self) -> Iterator[Any]:
@@ -157,18 +150,19 @@ class SeededDataset(Dataset):
         return {**self.__dict__, '_sampler': None}  # a worker does not need it
 
 
+def _entropy(index: Any) -> tuple[int, ...] | None:
+    return getattr(index[0] if isinstance(index, tuple) else index, 'entropy', None)  # scheduled sizes add a choice
+
+
 class _Batch(list):
     entropy: tuple[int, ...]
 
 
 class _SeededMixup(FastCollateMixup):
-    """timm's mixup of a batch, with the same random numbers in this process as in a worker."""
+    """timm's mixup of a batch, with the same random numbers in the main process as in a worker."""
 
-    @classmethod
-    def of(cls, mixup: FastCollateMixup) -> '_SeededMixup':
-        seeded = cls.__new__(cls)
-        seeded.__dict__.update(mixup.__dict__)
-        return seeded
+    def __init__(self, mixup: FastCollateMixup) -> None:
+        self.__dict__.update(mixup.__dict__)
 
     def __call__(self, batch: _Batch, _: Any = None) -> tuple[torch.Tensor, torch.Tensor]:
         with _seeded(*batch.entropy):

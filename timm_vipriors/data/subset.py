@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 from ..errors import UserError
 from ..files import first_names, plural, printable, progress, with_filename
+from .datasets import describe_skipped, image_extensions, skipped_files
 
 try:
     import fcntl
@@ -67,10 +68,8 @@ def make_subset(
             else, or an argument is out of range.
         OSError: If a file cannot be read or written. `root.partial` stays, and the same call resumes there.
     """
-    from timm.data import get_img_extensions
-
     source, root = os.fspath(source), os.fspath(root)
-    suffixes = get_img_extensions(as_set=True)
+    suffixes = image_extensions()
     if bool(splits) == bool(lists):
         raise UserError('say which images: how many of each class (--per-class, --splits), or --list FILE, not both')
     classes = _class_names(source)
@@ -193,10 +192,11 @@ def _chosen_rows(
     if short:
         least = 'one image in each split' if fractions else f'the {plural(ends[-1], "image")} needed'
         wanted = ' + '.join(f'{n:.0%} for {split}' if fractions else f'{n} for {split}' for split, n in splits.items())
+        skipped = skipped_files(source)
         raise UserError(
             f'{len(short)} of {len(classes)} classes in {printable(source)} have fewer than {least} ({wanted}): '
             f'{first_names(f"{name!r} has {count}" for name, count in short.items())}. Use smaller numbers '
-            f'(--per-class, --splits), or remove these folders. Images end in {", ".join(sorted(suffixes))}'
+            f'(--per-class, --splits), or remove these folders{f"; {describe_skipped(skipped)}" if skipped else ""}'
         )
     return rows
 
@@ -242,7 +242,7 @@ def _add_row(split_of: dict[tuple[str, str], str], source: str, cells: list[str]
     if not os.path.isfile(image):
         raise UserError(f'there is no file {printable(image)}')
     if os.path.splitext(file)[1].lower() not in suffixes:
-        raise UserError(f'{printable(image)} is not an image: these end in {", ".join(sorted(suffixes))}')
+        raise UserError(f'{printable(image)} is not an image by its ending')
     if (name, file) in split_of:
         raise UserError(f'{f"{name}/{file}"!r} is listed twice, for {split!r} after {split_of[name, file]!r}')
     split_of[name, file] = split
