@@ -17,6 +17,9 @@ from .loss.base import soft_labels
 class FeatureModule(nn.Module):
     """A model and its criterion: the module that is optimised, wrapped and averaged as one.
 
+    The features are what the model gives its classifier while it computes the logits, so the logits are the model's
+    own. A forward pre-hook on the classifier records them; nothing is recorded when the model is called on its own.
+
     Args:
         model: A timm model.
         criterion: Called `criterion(logits, target)`, or `criterion(logits, target, features)` if it has
@@ -27,29 +30,42 @@ class FeatureModule(nn.Module):
         criterion needs no features.
 
     Raises:
-        ValueError: If the criterion needs features and the model does not give them as timm's models do.
+        ValueError: If the criterion needs features and the model has no classifier of its own, or several.
     """
 
     def __init__(self, model: nn.Module, criterion: nn.Module) -> None:
         super().__init__()
         self.model = model
         self.criterion = criterion
-        self.needs_features = getattr(criterion, 'needs_features', False)
+        self.recorder: InputRecorder | None = None
+        classifier = get_classifier(model)
+        if getattr(criterion, 'needs_features', False):
+            if classifier is None:
+                raise ValueError(
+                    f'{type(criterion).__name__} needs the features that enter the classifier: expected a timm model '
+                    f'with one classifier, got {type(unwrap_model(model)).__name__} with none or several'
+                )
+            self.recorder = InputRecorder()
+            classifier.register_forward_pre_hook(self.recorder)
         attach = getattr(criterion, 'attach', None)
-        classifier = get_classifier(model) if self.needs_features or attach else None
-        if self.needs_features and classifier is None:
-            raise ValueError(
-                f'{type(criterion).__name__} needs features: expected a timm model with forward_head() and one '
-                f'classifier, got {type(model).__name__}'
-            )
         if attach is not None and classifier is not None:
             attach(classifier)  # for criteria that learn from it, such as a tree that grows
 
     def forward(self, input: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        if not self.needs_features:
+        if self.recorder is None:
             return self.model(input), None
-        features = self.model.forward_head(self.model.forward_features(input), pre_logits=True)
-        return get_classifier(self.model)(features), features
+        self.recorder.inputs = inputs = []
+        try:
+            logits = self.model(input)
+        finally:
+            self.recorder.inputs = None
+        if len(inputs) != 1 or inputs[0].ndim < 2 or inputs[0].shape[2:].numel() != 1:
+            shapes = ' and '.join(str(tuple(x.shape)) for x in inputs) or 'nothing'
+            raise ValueError(
+                f'{type(self.criterion).__name__} needs features (B, D): expected a model that calls its classifier '
+                f'once with them, but the classifier of {type(unwrap_model(self.model)).__name__} got {shapes}'
+            )
+        return logits, inputs[0].flatten(1)  # the classifier may be a 1×1 convolution
 
     def no_weight_decay(self) -> set[str]:
         """Names of the parameters that the optimizer must not decay."""
@@ -66,20 +82,33 @@ class FeatureModule(nn.Module):
         return lambda name: layers.get(name.removeprefix('model.'), last)
 
 
+class InputRecorder:
+    """A forward pre-hook that appends a module's input to `inputs` while that is a list."""
+
+    def __init__(self) -> None:
+        self.inputs: list[torch.Tensor] | None = None
+
+    def __call__(self, module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+        if self.inputs is not None:
+            self.inputs.append(args[0])
+
+
 def get_classifier(model: nn.Module) -> nn.Module | None:
     """The one classifier of a timm model, or None if it has none, or several."""
     model = unwrap_model(model)
-    if not (hasattr(model, 'forward_head') and hasattr(model, 'get_classifier')):
-        return None
-    classifier = model.get_classifier()
-    return classifier if isinstance(classifier, nn.Module) else None
+    classifier = model.get_classifier() if hasattr(model, 'get_classifier') else None
+    several = isinstance(classifier, nn.ModuleList | nn.ModuleDict)
+    return classifier if isinstance(classifier, nn.Module) and not several else None
 
 
 def feature_dim(model: nn.Module) -> int:
     """Width D of a timm model's features: what its classifier takes, or `head_hidden_size`."""
     # timm before 1.0.31 does not count global_pool='catavgmax' twice in head_hidden_size, so the classifier goes first
-    classifier = get_classifier(model)
-    return getattr(classifier, 'in_features', None) or unwrap_model(model).head_hidden_size
+    for layer in getattr(get_classifier(model), 'modules', list)():
+        for name in ('in_features', 'in_channels'):  # of a 1×1 convolution
+            if hasattr(layer, name):
+                return getattr(layer, name)
+    return unwrap_model(model).head_hidden_size
 
 
 class FeatureClassificationTask(ClassificationTask):

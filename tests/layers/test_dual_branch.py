@@ -3,7 +3,7 @@ import random
 
 import pytest
 import torch
-from timm.layers import DropPath
+from timm.layers import DropPath, convert_splitbn_model
 from torch import nn
 
 from timm_vipriors.layers import DualBranch
@@ -130,6 +130,41 @@ def test_gradcheck(size):
     inputs = (x, *branch.parameters())
     assert torch.autograd.gradcheck(run, inputs)
     assert torch.autograd.gradgradcheck(run, inputs)
+
+
+class Unit(nn.Module):
+    """A unit with a BatchNorm, and what that sees of samples that are numbered by their values."""
+
+    def __init__(self):
+        super().__init__()
+        self.bn = nn.BatchNorm2d(1)
+
+    def forward(self, x):
+        self.seen = x[:, 0, 0, 0].long().tolist()
+        return 1 + self.bn(x)
+
+
+@pytest.mark.parametrize(('splits', 'size'), [(2, 4), (2, 6), (3, 4), (2, 5), (2, 2)])
+def test_split_batchnorm_sees_the_parts_of_the_batch_apart(splits, size):
+    branch = convert_splitbn_model(DualBranch(Unit(), Unit()), splits)
+    x = torch.arange(splits * size, dtype=torch.float32).view(-1, 1, 1, 1)
+    sides = set()
+    for seed in range(10):
+        torch.manual_seed(seed)
+        y = branch(x)
+        for unit in (branch.unit1, branch.unit2):
+            each = len(unit.seen) // splits
+            assert each == (size // 2 if size in (4, 6) else size)  # the whole batch where it cannot be halved
+            assert [i // size for i in unit.seen] == [part for part in range(splits) for _ in range(each)]
+        together = branch.unit1.seen + branch.unit2.seen
+        assert sorted(together) == sorted(list(range(splits * size)) * (2 * each // size))
+        sides.add(tuple(branch.unit1.seen))
+        # each result is in its sample's place: normalised within its part of its unit
+        for unit in (branch.unit1, branch.unit2) if each < size else ():
+            seen = torch.tensor(unit.seen, dtype=torch.float32).view(splits, -1)
+            normed = (seen - seen.mean(1, keepdim=True)) / (seen.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+            torch.testing.assert_close((y - x).flatten()[seen.flatten().long()], 1 + normed.flatten())
+    assert len(sides) > 1 or each == size
 
 
 def test_shortcut_and_drop_path():

@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from timm.layers import BlurPool2d
+from timm.layers import BlurPool2d, convert_sync_batchnorm
 from torch import nn
 
 from timm_vipriors.layers import DualBranch, ResidualUnit
@@ -71,13 +71,27 @@ def test_units_that_cannot_be_merged(kwargs1, kwargs2, reason):
         units[0].merge(units[1])
 
 
-def test_attention_refuses_a_batch_of_one_in_training_only():
+def test_attention_refuses_a_batch_of_one_where_its_norm_takes_the_batchs_statistics():
     unit = make_unit(sk_kwargs=SK)
     x = torch.randn(1, 16, 8, 8)
-    with pytest.raises(ValueError, match='needs a batch of at least 2, got 1'):
+    with pytest.raises(ValueError, match=r'needs a batch of at least 2 .* got 1'):
         unit(x)
+    for norm in (m for m in unit.modules() if isinstance(m, nn.BatchNorm2d)):
+        norm.eval()  # as --freeze-bn or fine-tuning does
+    assert unit.training
+    assert unit(x).shape == (1, 32, 8, 8)
     assert unit.eval()(x).shape == (1, 32, 8, 8)
-    assert make_unit()(x).shape == (1, 32, 8, 8)  # without attention BatchNorm has pixels enough
+    assert make_unit()(x).shape == (1, 32, 8, 8)  # without attention BatchNorm has enough pixels
+
+
+def test_a_sync_batchnorm_without_activations_is_refused():
+    units = [make_unit(sk_kwargs=SK).eval(), make_unit().eval()]
+    x = torch.randn(2, 16, 8, 8)
+    for unit in units:
+        expected = unit(x)
+        with pytest.raises(ValueError, match=r'use timm\.layers\.convert_sync_batchnorm'):
+            nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(unit))(x)
+        torch.testing.assert_close(convert_sync_batchnorm(unit)(x), expected)
 
 
 def test_zero_init_last_makes_the_block_its_shortcut():

@@ -10,7 +10,7 @@ gradient in every step, and all shapes follow from the batch size alone.
 import warnings
 
 import torch
-from timm.layers import register_notrace_module
+from timm.layers import SplitBatchNorm2d, register_notrace_module
 from torch import nn
 
 from .fused_unit import fold_shortcut
@@ -55,6 +55,9 @@ class DualBranch(nn.Module):
     would leave one sample to a unit, too few for a BatchNorm on pooled features, so there both units see the whole
     batch and λ selects for each sample. In inference the output is the mean of both.
 
+    Where `timm.layers.convert_splitbn_model` has made the units normalise parts of the batch apart (`--split-bn`), half
+    of each part goes through each unit.
+
     Args:
         unit1: The residual unit F(·, W1), mapping (B, C, H, W) to (B, C', H', W').
         unit2: The residual unit F(·, W2), of the same shape; its weights should be drawn independently.
@@ -84,19 +87,33 @@ class DualBranch(nn.Module):
         self.drop_path = drop_path if drop_path is not None else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        splits = 1
+        if not torch.jit.is_scripting():
+            splits = self._num_splits()
+        size = x.shape[0] // splits
         if not self.training:
             residual = 0.5 * (self.unit1(x) + self.unit2(x))
-        elif x.shape[0] < 4:
+        elif size < 4 or (splits > 1 and size % 2):
             residual = self._forward_masked(x)
         else:
-            residual = self._forward_routed(x)
+            residual = self._forward_routed(x, splits)
         return self.shortcut(x) + self.drop_path(residual)
 
-    def _forward_routed(self, x: torch.Tensor) -> torch.Tensor:
-        """Each unit computes its half of the batch only."""
+    def _num_splits(self) -> int:
+        """The parts of a batch that timm's `SplitBatchNorm2d` normalises apart; they lie one after the other."""
+        norms = (module for module in self.unit1.modules() if isinstance(module, nn.BatchNorm2d))
+        norm = next(norms, None)  # the conversion takes all
+        return norm.num_splits if isinstance(norm, SplitBatchNorm2d) else 1
+
+    def _forward_routed(self, x: torch.Tensor, splits: int) -> torch.Tensor:
+        """Each unit computes its half of the batch only, or of each split."""
         batch_size = x.shape[0]
         half = batch_size // 2
-        order = torch.rand(batch_size, device=x.device).argsort()
+        order = torch.rand(splits, batch_size // splits, device=x.device).argsort(dim=1)
+        if splits > 1:
+            order = order + torch.arange(0, batch_size, batch_size // splits, device=x.device).unsqueeze(1)
+            order = order.view(splits, 2, -1).transpose(0, 1)  # the halves of all splits for a unit
+        order = order.flatten()
         inverse = order.argsort()
         x = _reorder(x, order, inverse)
         if batch_size % 2:  # the one in the middle goes through both units

@@ -8,30 +8,12 @@ import math
 from typing import Any
 
 import torch
-from timm.layers import ConvNormAct, register_notrace_function
+from timm.layers import ConvNormAct
 from timm.layers.typing import LayerType
 from torch import nn
 
 from .fused_unit import FusedUnit
 from .selective_kernel import SelectiveKernel
-
-
-@register_notrace_function
-def check_attention_batch(x: torch.Tensor, training: bool) -> None:
-    """Explain what selective-kernel attention needs, before torch's BatchNorm reports a shape the user does not know.
-
-    Args:
-        x: The unit's input (B, C, H, W).
-        training: Whether BatchNorm takes its statistics from this batch.
-
-    Raises:
-        ValueError: For a batch of one in training.
-    """
-    if training and x.shape[0] == 1:
-        raise ValueError(
-            'Selective-kernel attention normalises one pooled value per channel and image over the batch: in training '
-            'it needs a batch of at least 2, got 1. Use a larger batch, or model.eval().'
-        )
 
 
 class ResidualUnit(nn.Module):
@@ -109,11 +91,36 @@ class ResidualUnit(nn.Module):
             nn.init.zeros_(self.conv3.bn.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.selective:
-            check_attention_batch(x, self.training)
+        if not torch.jit.is_scripting():
+            self.check(x)
         x = self.conv1(x)
         x = self.conv2(x)
         return self.conv3(x)
+
+    def check(self, x: torch.Tensor) -> None:
+        """Explain what would fail in a BatchNorm that the user does not know, or give wrong results.
+
+        Args:
+            x: The unit's input (B, C, H, W).
+
+        Raises:
+            ValueError: If attention has one value per channel to normalise, or a norm has lost its activation.
+        """
+        if type(self.conv1.bn) is nn.SyncBatchNorm:
+            raise ValueError(
+                'torch.nn.SyncBatchNorm.convert_sync_batchnorm has dropped the activations inside of timm norm layers: '
+                'use timm.layers.convert_sync_batchnorm'
+            )
+        norm = self.conv2.attn.bn if self.selective else None
+        if not isinstance(norm, nn.BatchNorm2d) or isinstance(x, torch.fx.Proxy):
+            return
+        of_batch = norm.training or norm.running_mean is None
+        if of_batch and x.shape[0] // getattr(norm, 'num_splits', 1) < 2:
+            raise ValueError(
+                'Selective-kernel attention normalises one pooled value per channel and image over the batch: in '
+                f'training it needs a batch of at least 2 (for each split of --split-bn), got {x.shape[0]}. Use a '
+                'larger batch, or model.eval().'
+            )
 
     def merge(self, other: 'ResidualUnit') -> FusedUnit:
         """One unit that computes the mean of this one and another of the same shape, in eval mode.

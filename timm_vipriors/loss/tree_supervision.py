@@ -228,8 +228,20 @@ class TreeSupervisionLoss(Loss):
         return self.start_epoch is not None
 
     def attach(self, classifier: nn.Module) -> None:
-        """Set the classifier, with a `weight` (C, D) or (C, D, 1, 1), that online trees are induced from."""
-        self._classifier = (classifier,)
+        """Set the classifier that online trees are induced from.
+
+        Args:
+            classifier: A linear layer (C, D) or 1×1 convolution, or a module whose last layer is one.
+
+        Raises:
+            ValueError: If the tree is online and there is no such layer.
+        """
+        layers = [m for m in classifier.modules() if getattr(getattr(m, 'weight', None), 'ndim', 0) >= 2]
+        self._classifier = tuple(layers[-1:])
+        if self.online and (not layers or len(layers[-1].weight) != self.num_classes):
+            raise ValueError(
+                f'an online tree is induced from a linear classifier of {self.num_classes} classes, got {classifier}'
+            )
 
     @torch.no_grad()
     def set_hierarchy(self, hierarchy: ClassHierarchy) -> None:
@@ -255,12 +267,13 @@ class TreeSupervisionLoss(Loss):
     def _grow(self) -> None:
         """Induce a tree if it is time for one, and count the batch."""
         if self.steps_per_epoch is None or not self._classifier:
-            raise ValueError('an online tree needs steps_per_epoch, and attach(classifier) to be induced from')
+            raise ValueError(
+                'an online tree needs steps_per_epoch, and a model with one classifier: attach(classifier)'
+            )
         epoch, batch = divmod(self._steps, self.steps_per_epoch)
         since = epoch - self.start_epoch
         if batch == 0 and since >= 0 and since % self.update_every == 0:
-            weight = self._classifier[0].weight.detach().flatten(1)
-            self.set_hierarchy(ClassHierarchy.induce(weight))
+            self.set_hierarchy(ClassHierarchy.induce(self._classifier[0].weight.flatten(1)))
         self._steps += 1
         self.step.fill_(self._steps)
 

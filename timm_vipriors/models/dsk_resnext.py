@@ -11,8 +11,9 @@ How we read the paper:
       with dilation 2, as in timm's `skresnext50_32x4d`. Our layer needs fewer passes over memory than timm's (see
       `timm_vipriors.layers.selective_kernel`); without anti-aliasing it is timm's own layer.
 
-To synchronise BatchNorm between devices use `timm.layers.convert_sync_batchnorm` (`--sync-bn` does):
-`torch.nn.SyncBatchNorm.convert_sync_batchnorm` drops the activations that timm's norm layers contain.
+To synchronise BatchNorm between devices use `timm.layers.convert_sync_batchnorm`, as `--sync-bn` does:
+`torch.nn.SyncBatchNorm.convert_sync_batchnorm` drops the activations that timm's norm layers contain. torchvision's
+`create_feature_extractor` needs `tracer_kwargs={'leaf_modules': [DualBranch, MaskReLU]}` for the D and DSK networks.
 """
 
 from typing import Any
@@ -26,7 +27,6 @@ from torch import nn
 
 from ..layers import DualBranch, ResidualUnit, blur_shortcut
 from ..layers.mask_relu import MaskReLU
-from ..layers.residual_unit import check_attention_batch
 
 __all__ = ['DualBottleneck', 'SKBottleneck']  # register_model adds the entry points
 
@@ -52,7 +52,8 @@ class SKBottleneck(ResidualUnit):
         self.act = kwargs.get('act_layer', nn.ReLU)(inplace=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        check_attention_batch(x, self.training)
+        if not torch.jit.is_scripting():  # which knows no super().forward
+            self.check(x)
         residual = self.conv3(self.conv2(self.conv1(x)))
         return self.act(self.drop_path(residual) + self.downsample(x))
 
