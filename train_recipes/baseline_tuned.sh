@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The honest opponent: ResNeXt50_32x4d with plain cross-entropy, its learning rate and weight decay tuned on your data.
+# A tuned baseline: ResNeXt50_32x4d with plain cross-entropy, its learning rate and weight decay tuned on your data.
 #
 #   ./train_recipes/baseline_tuned.sh DATA [flags of timm-vipriors train …]
 #
@@ -7,19 +7,22 @@
 #           2022 (GEM), where a tuned cross-entropy baseline was better on average than ten of eleven methods, DSK among
 #           them
 # Score:    not run on VIPriors by us
-# Settings: those of resnext50_32x4d.sh, so what the methods get (CutMix, dropout, label smoothing) the baseline gets
-#           too. A fifth of the training images of every class is set apart; all pairs of LRS (for 1,024 images, scaled
-#           to your batch) and WDS train on the rest, TUNE_SEEDS times each; the best pair then trains on all of them.
-#           The validation images take no part in the choice. With a handful of images of each class the fifth is
-#           small and many pairs tie: more TUNE_SEEDS make the choice finer.
+# Settings: those of resnext50_32x4d.sh, so the baseline gets what the methods get (CutMix, dropout, label smoothing). A
+#           fifth of the training images of every class is set apart; all pairs of LRS (for 1,024 images, scaled to your
+#           batch) and WDS train on the rest, TUNE_SEEDS times each; the best pair then trains on all of them. The
+#           validation images take no part in the choice. With a handful of images of each class the fifth is small and
+#           many pairs tie: more TUNE_SEEDS make the choice finer.
 # Hardware: one device for each of the short trainings, as many at a time as there are devices
 # Time:     12 trainings to tune and one more. TUNE_EPOCHS=N shortens the 12, but a short training likes other values.
-# Results:  in output/train/NAME; the search in output/train/NAME-search, with a table. NAME is baseline_tuned, or what
-#           the variable NAME says. After a stop the same command goes on with the search.
-# Flags after DATA go to all trainings and win, but for --experiment, which NAME sets. GPUS=N: N trainings of the search
-# at a time, and the last one on N devices. DRY_RUN=1: see common.sh.
+# Results:  in output/train/NAME; the search in output/train/NAME-search, with a table. NAME is baseline_tuned if it is
+#           not set.
+# Resume:   the same command
+# Flags after DATA go to all trainings and win, but for --experiment, which NAME sets; another --model needs an empty
+# --model-kwargs too. GPUS=N: N trainings of the search at a time, and the last one on N devices. --help lists the
+# variables.
 source "$(dirname "$0")/common.sh"
-data_dir "$0" "$@"
+takes=(GPUS NAME LRS WDS TUNE_SEEDS TUNE_EPOCHS)
+arguments 1 "$@"
 if [ "${NNODES:-1}" != 1 ]; then
     echo "tune on one machine, and give what it finds to resnext50_32x4d.sh on several" >&2
     exit 2
@@ -46,9 +49,12 @@ if [ -n "${DRY_RUN:-}" ]; then
     best=${rows[0]}
     echo "the last training takes the best of these ${#rows[@]}, here the first" >&2
 else
-    best=$(awk -F, 'NR > 1 && $3 > top { top = $3; row = $1 } END { print row }' "$search/runs/table.csv")
+    best=$(awk -F, '
+        NR == 1 { for (i = 1; i <= NF; i++) column[$i] = i; next }
+        $column["top1"] > top { top = $column["top1"]; row = $column["row"] }
+        END { print row }' "$search/runs/table.csv")
     echo "Best of ${#rows[@]}: $best"
 fi
 read -r _ lr_flag lr wd_flag wd <<<"$best"
 "$(dirname "$0")/resnext50_32x4d.sh" "$1" "${@:2}" "$lr_flag" "$lr" "$wd_flag" "$wd" \
-    --experiment "$name" --output "$output"
+    --experiment "$name" --output "$output" --resume auto

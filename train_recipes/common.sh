@@ -1,13 +1,54 @@
 # shellcheck shell=bash
-# Sourced by the recipes: `run COMMAND ARGS…` runs `timm-vipriors COMMAND ARGS…` as the environment asks.
-#   GPUS=N         on N devices of this machine, through torchrun
-#   NNODES=M NODE_RANK=I RDZV_ENDPOINT=HOST:PORT
-#                  on M machines, as torchrun names it: start the recipe on every one of them, with the same flags, on
-#                  the I-th (from 0) with NODE_RANK=I; HOST is the 0-th one, which also writes the results
-#   DRY_RUN=1      print the command and stop
-#   PYTHON=…       the interpreter, `python` if not set
+# Sourced by the recipes: how a command is run, and what the variables of all recipes mean.
 set -euo pipefail
 
+# usage RECIPE: what the head of a recipe says, and its variables: those of all recipes and those that it `takes`.
+usage() {
+    local variable text
+    sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$1"
+    echo 'Variables:'
+    while read -r variable text; do
+        if [[ " DRY_RUN PYTHON ${takes[*]-} " == *" ${variable%%=*} "* ]]; then
+            printf '  %-24s %s\n' "$variable" "$text"
+        fi
+    done <<'END'
+GPUS=N train on N devices of this machine, through torchrun
+NNODES=M train on M machines: start it on each, with the same flags, NODE_RANK and RDZV_ENDPOINT
+NODE_RANK=I which of these machines this is, from 0; the 0-th writes the results
+RDZV_ENDPOINT=HOST:PORT the 0-th machine and a free port of it
+ROW=ROW which rows to train, separated by spaces; all in turn if it is not set
+NAME=NAME the run's name, or the beginning of its runs' names; has the time in it if it is not set
+LOSS=SPEC the loss, as --criterion takes it
+TREE=FILE a tree of the classes to use instead of the one that the baseline's classifier gives
+TTA=N also predict over N random views
+TEST=FOLDER images to predict, such as the challenge's test set; DATA/validation if it is not set
+LRS=RATES learning rates to try, for 1,024 images
+WDS=DECAYS weight decays to try
+TUNE_SEEDS=N trainings of each pair that is tried
+TUNE_EPOCHS=N epochs of these trainings
+THRESHOLD=P the base's prediction stands where its largest probability is at least P
+DRY_RUN=1 print the commands and run nothing
+PYTHON=FILE the interpreter; python if it is not set
+END
+}
+
+# arguments LEAST "$@": --help prints the usage; fewer than LEAST arguments before the flags are an error.
+arguments() {
+    local least=$1 i
+    shift
+    if [[ ${1-} == --help || ${1-} == -h ]]; then
+        usage "$0"
+        exit
+    fi
+    for ((i = 1; i <= least; i++)); do
+        if [ $# -lt "$i" ] || [[ ${!i} == -* ]]; then
+            echo "usage: $0 $(sed -n 's|^#   ./train_recipes/[^ ]* ||p' "$0")  (--help says more)" >&2
+            exit 2
+        fi
+    done
+}
+
+# run COMMAND ARGS…: `timm-vipriors COMMAND ARGS…`, on the devices and machines that the variables name.
 run() {
     local launcher=()
     if [ "${NNODES:-1}" != 1 ]; then
@@ -26,7 +67,12 @@ run() {
         -m timm_vipriors "$@"
 }
 
-# The same in one process, whatever GPUS and NNODES say.
+# train DATA FLAGS…: a training, called NAME if that is set and no --experiment follows.
+train() {
+    run train "$1" ${NAME:+--experiment "$NAME"} "${@:2}"
+}
+
+# run_once COMMAND ARGS…: the same in one process, whatever GPUS and NNODES say.
 run_once() {
     execute "${PYTHON:-python}" -m timm_vipriors "$@"
 }
@@ -40,27 +86,16 @@ execute() {
     fi
 }
 
-# data_dir NAME "$@": the first argument, or a usage line and exit code 2.
-data_dir() {
-    local recipe=$1
-    shift
-    if [ $# -eq 0 ] || [[ $1 == -* ]]; then
-        echo "usage: $recipe DATA [flags of timm-vipriors train …]" >&2
-        echo "DATA is an image folder: DATA/train/CLASS/… and DATA/validation/CLASS/…" >&2
-        exit 2
-    fi
-}
-
-# run_name DEFAULT: what NAME says, or DEFAULT and the time. On several machines it must be the same on all.
+# run_name DEFAULT: NAME, or DEFAULT, the time and the process. On several machines it must be the same on all.
 run_name() {
     if [ -z "${NAME:-}" ] && [ "${NNODES:-1}" != 1 ]; then
         echo "this recipe trains several times: on several machines give all of them the same NAME=…" >&2
         exit 2
     fi
-    echo "${NAME:-$1-$(date +%Y%m%d-%H%M%S)}"
+    echo "${NAME:-$1-$(date +%Y%m%d-%H%M%S)-$$}"
 }
 
-# choose_rows ROW…: sets rows to the words of the variable ROW, or to all of these.
+# choose_rows ROW…: sets `rows` to the words of the variable ROW, or to all of these.
 choose_rows() {
     local row
     rows=("$@")
@@ -72,6 +107,17 @@ choose_rows() {
             exit 2
         fi
     done
+}
+
+# experiment NAME ROW "$@": the name of a row's run: that of the flag --experiment for a single row, otherwise NAME-ROW.
+experiment() {
+    local default=$1-$2
+    shift 2
+    if [ "${#rows[@]}" = 1 ]; then
+        flag_value "$default" --experiment "$@"
+    else
+        printf '%s\n' "$default"
+    fi
 }
 
 # flag_value DEFAULT FLAG "$@": what the last FLAG among the arguments is given, or DEFAULT.

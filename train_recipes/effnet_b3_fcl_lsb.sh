@@ -4,17 +4,18 @@
 #   ./train_recipes/effnet_b3_fcl_lsb.sh DATA [flags of timm-vipriors train …]
 #
 # Paper:    Kim, Table 1, EfficientNet-B3 with LSB swap, without and with TTA
-# Score:    the paper's number could not be read here; not rerun by us
-# Settings: the authors' (kim.sh; effnet3_LSB/args.yaml): batches of 50 at 300 pixels. They made the swapped images
-#           before the training; how many and of how many bits their files do not say: here half of the images of every
-#           epoch get two bits of another one.
-# Hardware: one GPU in the paper
-# Time:     450 + 10 epochs
-# TTA=3 also predicts with three random views, as in the rows with TTA. Flags after DATA come last and win. GPUS=N,
-# several machines, DRY_RUN=1: see common.sh.
+# Score:    none in the paper, which reports a lower training loss alone; not run on VIPriors by us
+# Compare:  effnet_b3_fcl
+# Settings: the authors' (kim.sh; effnet3_LSB/args.yaml): batches of 50 at 300 pixels. k = 2 (§3.1). Not in the paper:
+#           how often an image is swapped, and whether before or during training; here half of the images of every
+#           epoch.
+# Hardware: not in the paper; one GPU in the authors' file
+# Time:     450 epochs
+# TTA=3 also predicts with three random views, as in the rows with TTA (the number is not in the paper; 3 in the
+# authors' script). Flags after DATA come last and win. --help lists the variables.
 source "$(dirname "$0")/kim.sh"
-data_dir "$0" "$@"
+arguments 1 "$@"
 
 train_kim effnet_b3_fcl_lsb "$1" "${kim[@]}" \
-    --model efficientnet_b3 --img-size 300 --batch-size 50 --lsb-swap 2 --lsb-prob 0.5 \
+    --model efficientnet_b3 --img-size 300 --crop-pct 0.904 --batch-size 50 --lsb-swap 2 --lsb-prob 0.5 \
     "${@:2}"

@@ -3,16 +3,16 @@
 #
 #   ./train_recipes/effnet_b4_fcl.sh DATA [flags of timm-vipriors train …]
 #
-# Paper:    Kim, Table 1, EfficientNet-B4
-# Score:    the paper's number could not be read here; not rerun by us
-# Settings: the authors' (kim.sh; effnet4/args.yaml): batches of 16 at 380 pixels. They went on from this training with
-#           LSB-swapped images (args.yaml in effnet4/resume_with_LSB): --resume, --lsb-swap 2, --batch-size 20.
-# Hardware: one GPU in the paper
-# Time:     450 + 10 epochs
-# Flags after DATA come last and win. GPUS=N, several machines, DRY_RUN=1: see common.sh.
+# Paper:    Kim, Table 1, EfficientNet-B4, without and with TTA
+# Score:    none in the paper; not run on VIPriors by us
+# Settings: the authors' (kim.sh; effnet4/args.yaml): batches of 16 at 380 pixels.
+# Hardware: not in the paper; one GPU in the authors' file
+# Time:     450 epochs
+# TTA=3 also predicts with three random views, as in the rows with TTA (the number is not in the paper; 3 in the
+# authors' script). Flags after DATA come last and win. --help lists the variables.
 source "$(dirname "$0")/kim.sh"
-data_dir "$0" "$@"
+arguments 1 "$@"
 
 train_kim effnet_b4_fcl "$1" "${kim[@]}" \
-    --model efficientnet_b4 --img-size 380 --batch-size 16 \
+    --model efficientnet_b4 --img-size 380 --crop-pct 0.922 --batch-size 16 \
     "${@:2}"

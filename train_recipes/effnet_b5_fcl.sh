@@ -3,15 +3,16 @@
 #
 #   ./train_recipes/effnet_b5_fcl.sh DATA [flags of timm-vipriors train …]
 #
-# Paper:    Kim, Table 1, EfficientNet-B5
-# Score:    the paper's number could not be read here; not rerun by us
+# Paper:    Kim, Table 1, EfficientNet-B5, without and with TTA
+# Score:    none in the paper; not run on VIPriors by us
 # Settings: the authors' (kim.sh; effnet5/args.yaml): batches of 10 at 456 pixels.
-# Hardware: one GPU in the paper
-# Time:     450 + 10 epochs
-# Flags after DATA come last and win. GPUS=N, several machines, DRY_RUN=1: see common.sh.
+# Hardware: not in the paper; one GPU in the authors' file
+# Time:     450 epochs
+# TTA=3 also predicts with three random views, as in the rows with TTA (the number is not in the paper; 3 in the
+# authors' script). Flags after DATA come last and win. --help lists the variables.
 source "$(dirname "$0")/kim.sh"
-data_dir "$0" "$@"
+arguments 1 "$@"
 
 train_kim effnet_b5_fcl "$1" "${kim[@]}" \
-    --model efficientnet_b5 --img-size 456 --batch-size 10 \
+    --model efficientnet_b5 --img-size 456 --crop-pct 0.934 --batch-size 10 \
     "${@:2}"

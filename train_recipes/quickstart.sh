@@ -9,8 +9,10 @@
 # Time:     two to three minutes on two CPU cores.
 # Score:    97.3 % top-1 (± 0.7: mean and 95 % interval of seeds 1 to 6) on the held-out digits, from the last epoch,
 #           not the best one, which the validation data would choose.
-# Flags come last and win. GPUS=N runs on N devices, DRY_RUN=1 prints the commands.
+# Flags come last and win. --help lists the variables.
 source "$(dirname "$0")/common.sh"
+takes=(GPUS NNODES NODE_RANK RDZV_ENDPOINT NAME)
+arguments 0 "$@"
 
 data=digits
 if [ $# -gt 0 ] && [[ $1 != -* ]]; then
@@ -18,7 +20,7 @@ if [ $# -gt 0 ] && [[ $1 != -* ]]; then
     shift
 fi
 output=$(flag_value output/train --output "$@")
-experiment=$(flag_value "quickstart-$(date +%Y%m%d-%H%M%S)-$$" --experiment "$@")
+experiment=$(flag_value "$(run_name quickstart)" --experiment "$@")
 model=( # what the validation must know too
     --model "$(flag_value test_dsk_resnext --model "$@")" --img-size "$(flag_value 32 --img-size "$@")"
     --crop-pct "$(flag_value 1.0 --crop-pct "$@")" --workers "$(flag_value 1 --workers "$@")"

@@ -1,35 +1,42 @@
 # shellcheck shell=bash
-# Sourced by the recipes of VIPF's Table 2. `train_without_and_with_tree RECIPE MODEL "$@"` trains a row without tree
-# supervision, makes the tree of its classes (§3.2, Eq. 7), and trains the row with it.
-#   NAME=…  the results are in output/train/NAME-baseline and NAME-tsl, the tree in output/train/NAME-tsl-tree.json;
-#           the recipe's name and the time if it is not set. On several machines output/ must be a shared folder.
+# Sourced by the recipes of VIPF's Table 2. `without_and_with_tree RECIPE "$@"` trains `network` without tree
+# supervision, makes the tree of its classes (§3.2, Eq. 7), and trains `network` with it. The paper's tree is "defined
+# according to the semantic relationship" of the classes, and induced from a classifier by its title; ours is induced
+# from the baseline's classifier, as NBDT does it, unless TREE names another. On several machines output/ must be shared.
 source "$(dirname "${BASH_SOURCE[0]}")/vipf.sh"
+takes+=(ROW TREE)
 
-train_without_and_with_tree() {
-    local recipe=$1 model=$2 data=$3 name output tree settings
-    shift 3
+without_and_with_tree() {
+    local recipe=$1 data=$2 name output tree row flags
+    shift 2
+    choose_rows baseline tsl
     name=$(run_name "$recipe")
     output=$(flag_value output/train --output "$@")
-    tree=$output/$name-tsl-tree.json
-    settings=("${vipf[@]}" --model "$model" --img-size 320 --epochs 720)
+    tree=${TREE:-$output/$name-tsl-tree.json}
 
-    run train "$data" "${settings[@]}" --criterion ce "$@" --experiment "$name-baseline" --output "$output"
-    if [ "${NODE_RANK:-0}" = 0 ]; then
-        run_once hierarchy induce "$output/$name-baseline/last.pth.tar" --classes "$data/train" -o "$tree"
-    elif [ -z "${DRY_RUN:-}" ]; then
-        await "$tree"
-    fi
-    run train "$data" "${settings[@]}" --criterion ce+tsl --hierarchy "$tree" "$@" \
-        --experiment "$name-tsl" --output "$output"
+    for row in "${rows[@]}"; do
+        flags=(--criterion ce)
+        if [ "$row" = tsl ]; then
+            [ -n "${TREE:-}" ] || make_tree "$output/$name-baseline/last.pth.tar" "$data" "$tree"
+            flags=(--criterion ce+tsl --hierarchy "$tree")
+        fi
+        # shellcheck disable=SC2154  # the recipe sets network
+        run train "$data" "${vipf[@]}" --epochs 720 "${network[@]}" "${flags[@]}" \
+            "$@" --experiment "$(experiment "$name" "$row" "$@")" --output "$output"
+    done
 }
 
-# Wait until the 0-th machine has written a file, for ten minutes.
-await() {
+# make_tree CHECKPOINT DATA TREE: on the 0-th machine; the others wait until it is there, for ten minutes.
+make_tree() {
     local seconds
+    if [ "${NODE_RANK:-0}" = 0 ]; then
+        run_once hierarchy induce "$1" --classes "$2" -o "$3" --force
+        return
+    fi
     for ((seconds = 0; seconds < 600; seconds++)); do
-        [ ! -e "$1" ] || return 0
+        [ -z "${DRY_RUN:-}" ] && [ ! -e "$3" ] || return 0
         sleep 1
     done
-    echo "$1 is not there after ten minutes: is its folder shared with the machine of NODE_RANK=0?" >&2
+    echo "$3 is not there after ten minutes: is its folder shared with the machine of NODE_RANK=0?" >&2
     exit 1
 }

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import math
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,7 +15,8 @@ import pytest
 import torch
 
 from timm_vipriors.cli import main
-from timm_vipriors.recipes.ablation import default_jobs, plan_trainings, run_trainings
+from timm_vipriors.recipes.ablation import plan_trainings, run_ablation
+from timm_vipriors.recipes.training import default_jobs, run_trainings
 
 from ..scripts.test_training import load, summary
 
@@ -32,10 +35,11 @@ for i in "${!args[@]}"; do
         --output) output=${args[i + 1]} ;;
         --fail) fail=${args[i + 1]} ;;
         --slow) slow=1 ;;
+        --bonus) bonus=${args[i + 1]} ;;
     esac
 done
 if [ -n "$DRY_RUN" ]; then
-    echo "python -m timm_vipriors train $*"
+    echo "python -m timm_vipriors train $1 --recipe $0 ${*:2}"
     exit
 fi
 echo "args: $*"
@@ -45,7 +49,7 @@ mkdir -p "$output/$name"
 printf 'epoch,train_loss,eval_top1\\n0,1.0,10.0\\n' > "$output/$name/summary.csv"
 touch "$output/$name/last.pth.tar"
 [ -z "$slow" ] || sleep 60
-printf '1,0.5,%s.5\\n' "$((40 + seed))" >> "$output/$name/summary.csv"
+printf '1,0.5,%s.5\\n' "$((40 + seed + bonus))" >> "$output/$name/summary.csv"
 """
 
 
@@ -142,8 +146,8 @@ def test_plan(fake, data, out):
     own = ('--note', 'two words', '--seed', '2', '--output', str(out), '--experiment', trainings[3].folder.name)
     assert command[2:] == (data, '--epochs', '5', *own)  # a row's own flags win
     assert len({t.folder for t in trainings}) == 4
-    assert json.loads((out / 'plan.json').read_text()) == {'data': data, 'flags': ['--epochs', '5']}
-    assert len(plan_trainings(data, rows, [1, 2, 3], out, ['--epochs', '5'])) == 6  # more of the same
+    assert not out.exists()
+    assert len(plan_trainings(data, rows, [1, 2, 3], out, ['--epochs', '5'])) == 6
 
 
 def test_seeds_and_rows_are_added(fake, data, out, capsys):
@@ -157,11 +161,13 @@ def test_seeds_and_rows_are_added(fake, data, out, capsys):
     rows = table(out)
     assert [row['top1'] for row in rows] == ['43.0000'] * 2
     assert rows[1]['difference'] == '0.0000'
+    assert '| the same in every seed |' in (out / 'table.md').read_text()
 
 
 def test_devices_and_threads(fake, data, out, monkeypatch):
     def logs(jobs):
         trainings = plan_trainings(data, [fake], range(1, 5), out)
+        out.mkdir()
         assert run_trainings(trainings, jobs) == []
         return {t.log.read_text().splitlines()[1] for t in trainings}
 
@@ -199,6 +205,7 @@ def test_a_training_that_fails(fake, data, out, capsys):
 
 def test_other_trainings_are_ended_with_it(fake, data, out):
     trainings = plan_trainings(data, [f'{fake} --fail 1', f'{fake} --slow'], [1], out)
+    out.mkdir()
     begin = time.monotonic()
     failed = run_trainings(trainings, 2)
     assert [t.row for t in failed] == [f'{fake} --fail 1']
@@ -233,6 +240,109 @@ def test_mistakes_cost_no_time(change, sentence, data, out, capsys):
     assert main([*line, '-o', str(out), *case['flags']]) == 2
     assert sentence in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ('rows', 'flags', 'sentence'),
+    [
+        (
+            ['resnext50_32x4d', 'dsk_resnext50_32x4d'],
+            ['--model', 'resnet18'],
+            '--model for all rows overrides what distinguishes them (resnext50_32x4d: resnext50_32x4d, '
+            'dsk_resnext50_32x4d: dsk_resnext50_32x4d): leave it out, or put it into the rows',
+        ),
+        (['resnext50_32x4d', 'dsk_resnext50_32x4d'], ['-m', 'resnet18'], '--model for all rows overrides'),
+        (['resnext50_32x4d', 'resnext50_32x4d --epoch=9'], ['--epochs', '9'], '--epochs for all rows overrides'),
+        (['dsk_resnext50_32x4d', 'dsk_resnext50_32x4d_pcl'], ['--criterion', 'ce'], '--criterion for all rows overr'),
+        (['resnext50_32x4d'], ['--batch-size', 'many'], "'resnext50_32x4d': argument -b/--batch-size: invalid int"),
+        (['effnet_b3_fcl', 'effnet_b3_fcl --lsb-swap 2'], ['--lsb-swap', '3'], None),  # the row's own flag wins
+        (['resnext50_32x4d', 'resnext50_32x4d --epochs 360'], [], 'are the same training'),
+        (['resnext50_32x4d', 'resnext50_32x4d -j 3'], [], 'are the same training'),
+        (['resnext50_32x4d', 'resnext50_32x4d --epoch=360'], [], 'are the same training'),
+        (['resnext50_32x4d', 'ROW=0.3 vipf_table4'], ['-b', '8'], None),
+    ],
+)  # fmt: skip
+def test_rows_that_do_not_differ(rows, flags, sentence, data, out, capsys, monkeypatch):
+    """Two equal rows would be a difference of zero, reported as one in the noise."""
+    monkeypatch.setenv('DRY_RUN', '1')
+    assert main(['ablation', data, '--rows', *rows, '-o', str(out), *flags]) == (2 if sentence else 0)
+    assert sentence is None or sentence in capsys.readouterr().err
+
+
+def test_dry_run(data, out, capsys, monkeypatch):
+    """The commands that would be run, and nothing is run or written."""
+    monkeypatch.setenv('DRY_RUN', '1')
+    rows = ['resnext50_32x4d', 'ROW=0.7 vipf_table4 --lr 1']
+    assert main(['ablation', data, '--rows', *rows, '--seeds', '2', '-o', str(out), '--workers', '3']) == 0
+    lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == 4
+    for line, seed in zip(lines, ('1', '1', '2', '2'), strict=True):
+        assert line[1:5] == ['-m', 'timm_vipriors', 'train', data]
+        assert line[line.index('--seed') + 1] == seed
+        assert line[line.index('--output') + 1] == str(out)
+    assert lines[1][lines[1].index('--mixup-prob', lines[1].index('--epochs')) + 1] == '0.7'
+    assert not out.exists()
+
+
+def test_rows_are_compared_as_the_paper_does(data, out, tmp_path, capsys):
+    """With the row that the recipe's head names, and the paper's difference beside ours."""
+    for name, head in (
+        ('a', '# Score:    52.01'),
+        ('b', '# Score:    54.45 (Table 1)'),
+        ('c', '# Score:    54.06\n# Compare:  {folder}/a.sh'),
+        ('d', '# Score:    0: 40.00, 0.3: 56.06\n# Compare:  {folder}/c.sh'),
+    ):
+        head = head.format(folder=tmp_path)
+        (tmp_path / f'{name}.sh').write_text(FAKE.replace('# DRY_RUN', f'# Title\n{head}\n# DRY_RUN'))
+    a, b, c, d = (str(tmp_path / f'{name}.sh') for name in 'abcd')
+    rows = [a, b, c, f'ROW=0.3 {d} --x 1', f'ROW=0.3 {d}']
+    # the fake recipe's accuracy is that of its seed, and of --bonus
+    rows[1] += ' --bonus 1'
+    table_ = run_ablation(data, rows, [1, 2], out, report=lambda line: None)
+    assert [row.against for row in table_] == ['', a, a, c, c]
+    assert [row.paper for row in table_[2:]] == pytest.approx([2.05, math.nan, 2], nan_ok=True)
+    assert math.isnan(table_[1].paper)  # with a flag of its own it is not the paper's row
+    text = (out / 'table.md').read_text()
+    assert f'| `{c}` | 42.00 ± 6.35 | the same in every seed | `{a}` | +2.05 |' in text
+    assert [row['compared_with'] for row in table(out)] == ['', a, a, c, c]
+    assert table(out)[2]['paper_difference'] == '2.0500'
+
+
+def test_interrupted(fake, data, out, tmp_path):
+    """It ends with 130, nothing trains any more, and the last line is what to type; that resumes."""
+    rows = [f'{fake} --slow', fake]
+    words = ['ablation', data, '--rows', *rows, '--seeds', '1', '--jobs', '1', '-o', str(out), '--note', 'a b']
+    line = [sys.executable, '-m', 'timm_vipriors', *words]
+    process = subprocess.Popen(line, cwd=tmp_path, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while not list(out.glob('*/last.pth.tar')):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert shlex.split(err.splitlines()[-1]) == ['timm-vipriors', *words]
+    assert not list(out.glob('*/finished.json'))
+    (tmp_path / 'fake.sh').write_text(FAKE.replace('sleep 60', 'true'))
+    assert main(shlex.split(err.splitlines()[-1])[1:]) == 0
+    assert 'args: ' in (log := next(out.glob('*slow*.log')).read_text())
+    assert log.count('--resume') == 1
+    assert ' | – |' in (out / 'table.md').read_text()  # no time of a training that was interrupted
+
+
+@pytest.mark.parametrize(('warmup', 'sentence'), [(False, 'their accuracy to chance'), (True, 'averaged weights')])
+def test_accuracy_of_averaged_weights_is_named(warmup, sentence, fake, data, out):
+    rows = [fake, f'{fake} --plain']
+    settings = f'model_ema: true\nmodel_ema_warmup: {str(warmup).lower()}\n'
+    for training in plan_trainings(data, rows, [1], out):
+        training.folder.mkdir(parents=True)
+        (training.folder / 'args.yaml').write_text(settings if training.row == fake else 'model_ema: false\n')
+        (training.folder / 'summary.csv').write_text('epoch,eval_top1\n0,10.0\n')
+        training.finished.write_text('{"seconds": 1}')
+    (out / 'plan.json').write_text(json.dumps({'data': data, 'flags': []}, indent=2) + '\n')
+    run_ablation(data, rows, [1], out, report=lambda line: None)
+    note = (out / 'table.md').read_text().splitlines()[-1]
+    assert sentence in note
+    assert f'The accuracy of {fake} is that' in note
+    assert ('chance' in note) != warmup
 
 
 def test_folders_of_something_else(fake, data, out, capsys):

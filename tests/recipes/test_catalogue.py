@@ -1,8 +1,10 @@
 """`timm-vipriors recipe`: what there is, shown, copied and run; from a checkout and from a wheel."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 
 import pytest
@@ -64,8 +66,9 @@ def test_list_and_show(capsys):
     out = capsys.readouterr().out
     for path in RECIPES:
         assert f'\n{path.stem} ' in f'\n{out}'
-    assert 'VIPF, Table 1, DSK-ResNeXt50_32x4d + PCL' in out
-    assert '26 recipes' in out
+    assert 'VIPF, Table 1, DSK-ResNeXt50_32x4d + PCL' in ' '.join(out.split())
+    assert f'{len(RECIPES)} recipes' in out
+    assert max(map(len, out.splitlines())) <= 80
     assert main(['recipe', 'show', 'effnet_b7_fcl']) == 0
     assert capsys.readouterr().out == (FOLDER / 'effnet_b7_fcl.sh').read_text()
     assert main(['recipe', 'show', 'nothing']) == 2
@@ -112,6 +115,33 @@ def test_run_passes_arguments_and_exit_codes_on(capfd, monkeypatch, tmp_path):
     monkeypatch.setenv('PATH', str(tmp_path))
     assert main(['recipe', 'run', 'resnext50_32x4d', 'd']) == 2
     assert 'there is no bash' in capfd.readouterr().err
+
+
+WAIT = """#!/usr/bin/env bash
+# Waits.
+#
+#   ./train_recipes/wait.sh DATA
+{field}
+trap 'exit 1' INT
+touch "started-$NAME"
+while true; do sleep 0.1; done
+"""
+
+
+@pytest.mark.parametrize('field', ['#', '# Resume:   the same command'])
+def test_interrupting_a_recipe(field, tmp_path):
+    """It ends with 130, and its last line is what resumes the run."""
+    (tmp_path / 'wait.sh').write_text(WAIT.format(field=field))
+    line = [sys.executable, '-m', 'timm_vipriors', 'recipe', 'run', './wait.sh', 'my data', '--epochs', '3']
+    process = subprocess.Popen(line, cwd=tmp_path, text=True, stderr=subprocess.PIPE, start_new_session=True)
+    while not (started := list(tmp_path.glob('started-*'))):
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    name = started[0].name.removeprefix('started-')
+    again = "timm-vipriors recipe run ./wait.sh 'my data' --epochs 3"
+    assert err.splitlines()[-1].strip() == (f'NAME={name} {again} --resume auto' if field == '#' else again)
 
 
 def test_the_wheel_carries_them(tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 
 import numpy as np
 import pytest
@@ -65,20 +66,20 @@ def test_differences_are_paired_by_seed(rows):
 
 def test_markdown(rows):
     lines = markdown(rows).splitlines()
-    assert lines[0] == '| row | top-1 (%) | difference from the row above | time |'
+    assert lines[0] == '| row | top-1 (%) | difference | from | time |'
     assert lines[2].startswith('| `plain` | 58.75 ± ')
-    assert lines[2].endswith(' |  | 15 s |')
-    assert '| +2.25 (+2.04 to +2.46) | – |' in lines[3]
+    assert lines[2].endswith(' |  |  | 15 s |')
+    assert '| +2.25 (+2.04 to +2.46) | `plain` | – |' in lines[3]
     assert lines[4].startswith('| `third --flag 1` |')
-    assert ', in the noise | 2.0 h |' in lines[4]
+    assert ', in the noise | `better` | 2.0 h |' in lines[4]
     assert 'Mean over 3 to 4 seeds of the top-1 accuracy after the last epoch' in lines[6]
 
 
 def test_one_seed_has_no_interval():
     rows = compare([Results('a', {1: {5: 50.0}}, [1.0]), Results('b', {1: {5: 40.0}}, [1.0])])
     text = markdown(rows)
-    assert '| 50.00 (one seed) |  |' in text
-    assert '| 40.00 (one seed) | −10.00 (one seed) |' in text
+    assert '| 50.00 (one seed) |  |  |' in text
+    assert '| 40.00 (one seed) | −10.00 (one seed) | `a` |' in text
     assert 'Mean over 1 seed of' in text
     assert 'noise |' not in text
     for figure in (table_figure, curves_figure):
@@ -91,6 +92,48 @@ def test_csv(rows):
     assert float(table[1]['difference_low']) == pytest.approx(rows[1].difference.low, abs=1e-4)
     assert table[0]['difference'] == table[1]['seconds'] == ''
     assert [row['seeds'] for row in table] == ['4', '4', '3']
+
+
+def test_compared_with_the_row_that_the_paper_needs():
+    accuracy = {'a': 50.0, 'b': 60.0, 'c': 57.0, 'd': 58.0}
+    against = {'a': '', 'b': 'a', 'c': 'a', 'd': 'not in the table'}
+    paper = {'a': 52.01, 'b': 54.45, 'c': 54.06, 'd': math.nan}
+    results = [Results(n, {1: {1: accuracy[n]}, 2: {1: accuracy[n] + 1}}, [], against[n], paper[n]) for n in accuracy]
+    rows = compare(results)
+    assert [row.against for row in rows] == ['', 'a', 'a', 'c']
+    assert [row.difference.mean for row in rows[1:]] == [10, 7, 1]
+    assert [row.paper for row in rows] == pytest.approx([math.nan, 2.44, 2.05, math.nan], nan_ok=True)
+    lines = markdown(rows).splitlines()
+    assert lines[0] == '| row | top-1 (%) | difference | from | in the paper | time |'
+    assert lines[4] == '| `c` | 57.50 ± 6.35 | +7.00 (+7.00 to +7.00) | `a` | +2.05 | – |'
+    assert lines[5].endswith('| `c` |  | – |')
+    assert to_csv(rows).splitlines()[3].endswith(',a,2.0500')
+
+
+def test_the_same_run_twice_is_not_in_the_noise():
+    for seeds in (1, 3):
+        curves = {seed: {1: 40.0 + seed} for seed in range(seeds)}
+        text = markdown(compare([Results('a', curves), Results('b', curves)]))
+        assert '| the same in every seed | `a` |' in text
+        assert 'noise |' not in text
+
+
+@pytest.mark.parametrize('small', [0.0, -0.0, -0.004, 0.004, -0.00001])
+def test_no_minus_zero(small):
+    noisy = {1: {1: 50 + small - 0.004}, 2: {1: 50 + small + 0.004}, 3: {1: 50 + small}}
+    rows = compare([Results('a', {seed: {1: 50.0} for seed in noisy}), Results('b', noisy)])
+    for text in (markdown(rows), to_csv(rows), *(text.get_text() for text in table_figure(rows, '').axes[0].texts)):
+        assert not re.search(r'[-−]0\.0+(?!\d)', text), text
+
+
+@pytest.mark.parametrize('name', ['a\rb', 'a\r\nb', 'a\nb', 'a,"b"', 'a|b'])
+def test_names_do_not_tear_the_tables(name):
+    rows = compare([Results('plain', {1: {1: 50.0}}), Results(name, {1: {1: 60.0}})])
+    text = to_csv(rows)
+    assert [row['row'] for row in csv.DictReader(io.StringIO(text, newline=''))] == ['plain', name]
+    assert all(len(row) == 11 for row in csv.reader(io.StringIO(text, newline='')))
+    lines = markdown(rows).splitlines()
+    assert [len(re.findall(r'(?<!\\)\|', line)) for line in lines[:4]] == [6] * 4
 
 
 def test_figures_show_the_numbers(rows):

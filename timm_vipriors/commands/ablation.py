@@ -2,9 +2,11 @@
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 from functools import partial
+from pathlib import Path
 
 from ..errors import UserError
 from .common import add_parser
@@ -16,10 +18,11 @@ _EXAMPLES = [
     'timm-vipriors ablation DATA --rows resnext50_32x4d ./mine.sh --seeds 3 \\\n    --jobs 2 -o mine --batch-size 32',
 ]
 
-_NOTES = """All flags that are not listed above go to every training (timm-vipriors train --help); those in a row are
-its own and win. -o DIR gets table.md, table.csv, table.png and curves.png, and a folder for each training, which
-`timm-vipriors report` reads too. After a stop the same command resumes; with more --seeds or --rows it trains what is
-missing."""
+_NOTES = """A row is compared with the one that its recipe names (Compare:) if that is in the table, otherwise with the
+row above. Rows that do not differ are refused. All flags that are not listed above go to every training (timm-vipriors
+train --help); those in a row are its own and win. -o DIR gets table.md, table.csv, table.png and curves.png, and a
+folder for each training, which `timm-vipriors report` reads too. After a stop the same command resumes; with more
+--seeds or --rows it trains what is missing. DRY_RUN=1 prints the commands and trains nothing."""
 
 _MOST_SEEDS = 10_000
 
@@ -30,7 +33,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         'ablation',
         help='run several recipes over several seeds, and compare them in a table',
         description='Run recipes over several seeds on your data, and compare them: mean accuracy after the last '
-        'epoch with its 95 % interval, the difference from the row above, and time.',
+        'epoch with its 95 % interval, the difference from another row, and time.',
         examples=_EXAMPLES,
         notes=_NOTES,
         allow_abbrev=False,  # --seed is not --seeds
@@ -41,7 +44,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         nargs='+',
         required=True,
         metavar='RECIPE',
-        help='the rows: names of recipes, or paths of your own, each with flags after it if in quotes',
+        help='the rows: names of recipes or paths of your own, in quotes with variables before and flags after it',
     )
     parser.add_argument('--seeds', type=int, default=3, metavar='N', help='seeds of every row, 1 to N')
     parser.add_argument(
@@ -52,7 +55,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..recipes.ablation import run_ablation
+    from ..recipes.ablation import plan_trainings, resolve, run_ablation
 
     if not 1 <= args.seeds <= _MOST_SEEDS:
         raise UserError(f'--seeds is how many there are, from 1 to {_MOST_SEEDS:,}, got {args.seeds}')
@@ -60,22 +63,24 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f'--jobs: expected a number from 1, got {args.jobs}')
     if not os.path.isdir(args.data):
         raise UserError(f'the data folder {args.data} does not exist')
+    what = dict(data=args.data, rows=args.rows, seeds=range(1, args.seeds + 1), output=Path(args.output))
+    what['flags'] = args.other_flags
     # so that ending this process ends the trainings too
     before = {number: signal.signal(number, _exit) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        run_ablation(
-            data=args.data,
-            rows=args.rows,
-            seeds=range(1, args.seeds + 1),
-            output=args.output,
-            flags=args.other_flags,
-            jobs=args.jobs,
-            report=partial(print, flush=True),
-        )
+        if os.environ.get('DRY_RUN'):
+            for training in plan_trainings(**what):
+                print(shlex.join(resolve(training)))
+        else:
+            run_ablation(**what, jobs=args.jobs, report=partial(print, flush=True))
     except OSError as e:
         raise UserError(f'the ablation cannot be run in {args.output}: {e}') from e
     except KeyboardInterrupt:
-        raise UserError('interrupted: the same command resumes from the last checkpoints') from None
+        jobs = ['--jobs', str(args.jobs)] if args.jobs else []
+        words = [args.data, '--rows', *args.rows, '--seeds', str(args.seeds), *jobs, '-o', args.output]
+        again = shlex.join(['timm-vipriors', 'ablation', *words, *args.other_flags])
+        print(f'interrupted; this resumes from the last checkpoints:\n  {again}', file=sys.stderr)
+        return 128 + signal.SIGINT
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

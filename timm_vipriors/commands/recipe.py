@@ -2,9 +2,13 @@
 
 import argparse
 import os
+import shlex
+import signal
 import subprocess
 import sys
 import textwrap
+import time
+from itertools import zip_longest
 
 from ..errors import UserError
 from .common import add_parser
@@ -53,9 +57,10 @@ def run_list(args: argparse.Namespace) -> int:
     recipes = all_recipes()
     width = max(len(recipe.name) for recipe in recipes)
     for recipe in recipes:
-        print(f'{recipe.name:{width}}  {recipe.title}')
-        for line in textwrap.wrap(recipe.fields.get('Paper', ''), 100):
-            print(f'{"":{width}}  {line}')
+        lines = [recipe.title, *filter(None, [recipe.fields.get('Paper')])]
+        texts = [line for text in lines for line in textwrap.wrap(text, 78 - width)]
+        for name, line in zip_longest([recipe.name], texts, fillvalue=''):
+            print(f'{name:{width}}  {line}')
     print(f'{len(recipes)} recipes; `timm-vipriors recipe show NAME` prints one')
     return 0
 
@@ -84,13 +89,25 @@ def run_copy(args: argparse.Namespace) -> int:
 def run_recipe(args: argparse.Namespace) -> int:
     from ..recipes import find_recipe
 
-    command = find_recipe(args.name).command(*args.args)
-    process = subprocess.Popen(command, env={'PYTHON': sys.executable, **os.environ})
-    while True:
+    recipe = find_recipe(args.name)
+    again = ['timm-vipriors', 'recipe', 'run', args.name, *args.args]
+    variables = {name: os.environ[name] for name in recipe.variables() if name in os.environ}
+    if 'Resume' not in recipe.fields:  # one that is resumed by a name, which must be known
+        again += ['--resume', 'auto']
+        variables.setdefault('NAME', f'{recipe.name}-{time.strftime("%Y%m%d-%H%M%S")}-{os.getpid()}')
+    env = {'PYTHON': sys.executable, **os.environ, **variables}
+    process = subprocess.Popen(recipe.command(*args.args), env=env)
+    interrupted = False
+    while process.poll() is None:
         try:
-            return process.wait()
+            process.wait()
         except KeyboardInterrupt:  # the recipe has received it too, and ends by itself
-            continue
+            interrupted = True
+    if not interrupted:
+        return process.returncode
+    words = [*(f'{name}={shlex.quote(value)}' for name, value in variables.items()), shlex.join(again)]
+    print(f'interrupted; this resumes it:\n  {" ".join(words)}', file=sys.stderr)
+    return 128 + signal.SIGINT
 
 
 _ACTIONS = {'list': run_list, 'show': run_show, 'copy': run_copy, 'run': run_recipe}

@@ -1,63 +1,28 @@
-"""An ablation: recipes over several seeds, run several at a time, resumed after a stop, and compared in a table."""
+"""An ablation: recipes over several seeds, planned, run, and compared in a table."""
 
+import io
 import json
+import math
 import os
 import re
 import shlex
-import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import redirect_stderr
+from dataclasses import replace
+from itertools import combinations, takewhile
 from pathlib import Path
 
 from ..errors import UserError
-from ..files import atomic_write
+from ..files import atomic_write, first_names
 from ..report.runs import read_run
 from .catalogue import find_recipe
 from .comparison import Results, Row, compare, format_time, markdown, to_csv
+from .training import Training, default_jobs, resolve, run_trainings
 
 _RUN_FLAGS = ('--seed', '--experiment', '--output', '--resume')
-
-
-@dataclass(frozen=True)
-class Training:
-    """One recipe with one seed.
-
-    Args:
-        row: The recipe's name and its flags, as the table shows them.
-        seed: The seed.
-        folder: Where its results go; what it prints goes to a log of that name.
-        command: The recipe's command line, without `--resume`.
-    """
-
-    row: str
-    seed: int
-    folder: Path
-    command: tuple[str, ...]
-
-    @property
-    def log(self) -> Path:
-        return self.folder.with_name(f'{self.folder.name}.log')
-
-    @property
-    def finished(self) -> Path:
-        """A file that is written at its end, with the time it took, or null if it was interrupted."""
-        return self.folder / 'finished.json'
-
-    @property
-    def last(self) -> Path:
-        return self.folder / 'last.pth.tar'
-
-    def curve(self) -> dict[int, float]:
-        """The top-1 accuracy in percent after each epoch that was evaluated, counted from 1."""
-        run = read_run(str(self.folder))
-        if 'eval_top1' not in run.columns:
-            raise UserError(f'{self.folder} has no validation accuracy: an ablation needs a validation split')
-        return {int(epoch) + 1: float(top1) for epoch, top1 in zip(run.epochs, run.columns['eval_top1'], strict=True)}
+# settings that change nothing in what is learned
+_INDIFFERENT = ('seed', 'experiment', 'output', 'workers', 'log_interval', 'checkpoint_hist', 'validation_batch_size')
 
 
 def run_ablation(
@@ -76,7 +41,7 @@ def run_ablation(
 
     Args:
         data: The image folder.
-        rows: Recipes, each a name or a path, with flags of its own after it, as in a shell.
+        rows: Recipes, each a name or a path, with variables before it and flags after it, as in a shell.
         seeds: The seeds of every row.
         output: The folder of all results.
         flags: Flags that all rows get. A row's own come after them and win.
@@ -88,6 +53,9 @@ def run_ablation(
     """
     output = Path(output)
     trainings = plan_trainings(data, rows, seeds, output, flags)
+    output.mkdir(parents=True, exist_ok=True)
+    with atomic_write(output / 'plan.json') as partial:
+        partial.write_text(_plan_text(data, flags), encoding='utf-8')
     total, missing = len(trainings), sum(not training.finished.exists() for training in trainings)
     jobs = min(jobs or default_jobs(), total)
     begin = time.monotonic()
@@ -108,11 +76,13 @@ def run_ablation(
         if done := [training for training in trainings if training.row == row and training.finished.exists()]:
             seconds = [json.loads(training.finished.read_text())['seconds'] for training in done]
             curves = {training.seed: training.curve() for training in done}
-            results.append(Results(row, curves, [s for s in seconds if s is not None]))
+            seconds = [s for s in seconds if s is not None]
+            results.append(Results(row, curves, seconds, done[0].against, done[0].paper))
     table = compare(results)
     if table:
+        text = markdown(table, _averages(trainings))
         title = f'{os.path.basename(os.path.abspath(data))}, {max(row.seeds for row in table)} seeds'
-        report(f'\n{markdown(table)}\n{output}: {", ".join(write_tables(table, output, title))}')
+        report(f'\n{text}\n{output}: {", ".join(write_tables(table, text, output, title))}')
     if failed:
         training = failed[0]
         more = f' (and {len(failed) - 1} more trainings failed)' if len(failed) > 1 else ''
@@ -129,145 +99,107 @@ def plan_trainings(
 ) -> list[Training]:
     """The trainings of `run_ablation`, seed by seed, so that every row has its first seed early.
 
-    The output folder is made, or checked to be that of this ablation.
+    Nothing is written. A folder that holds something else, recipes that are not one training, and rows that do not
+    differ, or not as they should, raise a UserError.
     """
     if taken := [name for flag in flags if (name := flag.partition('=')[0]) in _RUN_FLAGS]:
         raise UserError(f'{taken[0]} is set for every training of an ablation: use --seeds and -o, and leave it out')
-    trainings = {}
+    trainings: dict[Path, Training] = {}
+    settings, own_settings = {}, {}
     for row in rows:
         try:
-            name, *own = shlex.split(row) or ['']
+            words = shlex.split(row)
         except ValueError as e:
             raise UserError(f'--rows {row!r}: {e}') from None
+        variables = dict(word.split('=', 1) for word in takewhile(re.compile(r'[A-Z_]+=').match, words))
+        name, *own = words[len(variables) :] or ['']
+        recipe = find_recipe(name)
+        against, paper = recipe.fields.get('Compare', ''), recipe.score(variables.get('ROW', ''))
+        if own:  # not the paper's row any more
+            against, paper = '', math.nan
         stem = re.sub(r'[^\w.+=-]+', '_', row).strip('_')
         for seed in seeds:
             folder = output / f'{stem}-seed-{seed}'
             if folder in trainings:
                 raise UserError(f'the rows {trainings[folder].row!r} and {row!r} are alike: name each row once')
             last = ('--seed', str(seed), '--output', str(output), '--experiment', folder.name)
-            command = find_recipe(name).command(data, *flags, *own, *last)
-            trainings[folder] = Training(row, seed, folder, tuple(command))
-        _resolve(trainings[folder])
-    _claim(output, {'data': os.path.abspath(data), 'flags': list(flags)})
+            command = recipe.command(data, *flags, *own, *last)
+            trainings[folder] = Training(row, seed, folder, tuple(command), variables, against, paper)
+        settings[row] = _settings(trainings[folder])
+        own_command = tuple(recipe.command(data, *own, *last))
+        own_settings[row] = _settings(replace(trainings[folder], command=own_command))
+    _check_differences(settings, own_settings)
+    plan = output / 'plan.json'
+    if plan.is_file():
+        if plan.read_text(encoding='utf-8') != _plan_text(data, flags):
+            raise UserError(f'{output} holds an ablation with other data or flags ({plan}): name another folder')
+    elif output.is_file() or (output.exists() and any(output.iterdir())):
+        raise UserError(f'{output} is there already and is no folder of an ablation: name another one with -o')
     return sorted(trainings.values(), key=lambda training: training.seed)
 
 
-def _resolve(training: Training) -> list[str]:
-    """The one `timm-vipriors train` that a recipe runs, by its DRY_RUN."""
-    env = {'PYTHON': 'python', **os.environ, 'DRY_RUN': '1'}
-    done = subprocess.run(training.command, env=env, text=True, errors='replace', capture_output=True)
-    trains = []
-    with suppress(ValueError):  # not command lines: the recipe knows no DRY_RUN
-        trains = [words for line in done.stdout.splitlines() if {'-m', 'train'} <= {*(words := shlex.split(line))}]
-    if done.returncode or not trains:
-        said = done.stderr.strip().splitlines()
-        raise UserError(f'{training.row!r} is not a recipe that trains{": " + said[-1] if said else ""}')
-    words = trains[0]
-    into = words[len(words) - words[::-1].index('--experiment')] if '--experiment' in words else None
-    if len(trains) > 1 or into != training.folder.name:
-        raise UserError(
-            f'{training.row!r} trains {len(trains)} times or into a folder of its own: an ablation takes recipes of '
-            'one training'
-        )
-    return words
+def _plan_text(data: str, flags: Sequence[str]) -> str:
+    """What has to stay the same where an ablation is resumed."""
+    return json.dumps({'data': os.path.abspath(data), 'flags': list(flags)}, indent=2) + '\n'
 
 
-def _claim(output: Path, plan: dict) -> None:
-    """Note in the folder what it is for, or raise if it is for something else."""
-    path, text = output / 'plan.json', json.dumps(plan, indent=2) + '\n'
-    if path.is_file():
-        if path.read_text(encoding='utf-8') != text:
-            raise UserError(f'{output} holds an ablation with other data or flags ({path}): name another folder')
-    elif output.is_file() or (output.exists() and any(output.iterdir())):
-        raise UserError(f'{output} is there already and is no folder of an ablation: name another one with -o')
-    else:
-        output.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as partial:
-            partial.write_text(text, encoding='utf-8')
+def _settings(training: Training) -> dict[str, str]:
+    """What the flags of a training come to: the last value of each flag that changes what is learned."""
+    from ..scripts.train import parser
+
+    words = resolve(training)
+    with redirect_stderr(io.StringIO()) as said:
+        try:
+            args, others = parser.parse_known_args(words[words.index('train') + 1 :])
+        except SystemExit:
+            raise UserError(f'{training.row!r}: {said.getvalue().strip().rpartition("error: ")[2]}') from None
+    settings = {name: str(value) for name, value in vars(args).items()}
+    name = ''
+    for word in others:  # flags that the bundled script does not have
+        if re.match(r'--?[a-z]', word):
+            name, _, value = word.lstrip('-').replace('-', '_').partition('=')
+            settings[name] = value
+        else:
+            settings[name] = f'{settings.get(name, "")} {word}'.strip()
+    return {name: value for name, value in settings.items() if name not in _INDIFFERENT}
 
 
-def default_jobs() -> int:
-    """As many trainings at a time as `$GPUS` says, or as there are CUDA devices; at least one."""
-    import torch
-
-    wanted = os.environ.get('GPUS') or str(max(torch.cuda.device_count(), 1))
-    if not re.fullmatch('[1-9][0-9]{0,4}', wanted):
-        raise UserError(f'GPUS={wanted}: expected a number from 1')
-    return int(wanted)
-
-
-def run_trainings(
-    trainings: Sequence[Training], jobs: int, report: Callable[[Training, int], object] = lambda *_: None
-) -> list[Training]:
-    """Run what is not finished, several at a time, and return what failed.
-
-    Whatever ends this function ends the running trainings too. If a training fails before any has finished, the rest
-    is stopped: it would fail too.
+def _check_differences(settings: dict[str, dict[str, str]], own: dict[str, dict[str, str]]) -> None:
+    """Raise if flags for all rows override what distinguishes them, or if two rows are equal.
 
     Args:
-        trainings: The plan.
-        jobs: How many at a time, each on a device of its own where there are devices.
-        report: Called after each with the training, and how many are finished.
+        settings: Those of each row.
+        own: The same without the flags for all rows.
     """
-    left = [training for training in trainings if not training.finished.exists()]
-    finished = before = len(trainings) - len(left)
-    failed: list[Training] = []
-    running: dict[int, tuple[Training, subprocess.Popen, float | None]] = {}  # by slot
-    try:
-        while left or running:
-            for slot in set(range(jobs)) - running.keys():
-                if left:
-                    running[slot] = _start(left.pop(0), _environment(slot, jobs))
-            time.sleep(0.05)
-            for slot, (training, process, begin) in list(running.items()):
-                if process.poll() is None:
-                    continue
-                del running[slot]
-                if process.returncode == 0 and training.last.is_file():
-                    seconds = None if begin is None else time.monotonic() - begin
-                    with atomic_write(training.finished) as partial:
-                        partial.write_text(json.dumps({'seconds': seconds}) + '\n')
-                    finished += 1
-                    report(training, finished)
-                else:
-                    failed.append(training)
-                    if finished == before:
-                        return failed
-        return failed
-    finally:
-        for _, process, _ in running.values():
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
+    for a, b in combinations(settings, 2):
+        for name in {**own[a], **own[b]}:
+            values = own[a].get(name), own[b].get(name)
+            if values[0] != values[1] and settings[a].get(name) == settings[b].get(name):
+                raise UserError(
+                    f'--{name.replace("_", "-")} for all rows overrides what distinguishes them ({a}: {values[0]}, '
+                    f'{b}: {values[1]}): leave it out, or put it into the rows'
+                )
+        if settings[a] == settings[b]:
+            raise UserError(f'the rows {a!r} and {b!r} are the same training: leave one out')
 
 
-def _start(training: Training, env: dict[str, str]) -> tuple[Training, subprocess.Popen, float | None]:
-    """Start a training in a process group of its own, or resume it; then the time of its start is None."""
-    resumed = training.last.is_file()
-    if not resumed and training.folder.exists():
-        shutil.rmtree(training.folder)  # stopped before its first checkpoint: nothing to keep
-    command = [*training.command, *(('--resume', str(training.last)) if resumed else ())]
-    with open(training.log, 'a' if resumed else 'w') as log:
-        process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
-    return training, process, None if resumed else time.monotonic()
+def _averages(trainings: Sequence[Training]) -> str:
+    """A note on the rows whose accuracy is that of averaged weights."""
+    settings = {t.row: read_run(str(t.folder)).settings for t in trainings if t.finished.exists()}
+    averaged = {row: s for row, s in settings.items() if s.get('model_ema')}
+    if not averaged:
+        return ''
+    cold = [row for row, s in averaged.items() if not s.get('model_ema_warmup')]
+    note = f'The accuracy of {first_names(averaged)} is that of the averaged weights (--model-ema).'
+    if cold:
+        note += (
+            f' Without --model-ema-warmup ({first_names(cold)}) the averaged weights of a short training are close to '
+            'the initial ones, and their accuracy to chance.'
+        )
+    return note
 
 
-def _environment(slot: int, jobs: int) -> dict[str, str]:
-    """The variables of a training: one process, on the slot's device, with its share of the processors."""
-    import torch
-
-    env = {'PYTHON': sys.executable, **os.environ}
-    for name in ('GPUS', 'NNODES', 'DRY_RUN'):
-        env.pop(name, None)
-    if devices := torch.cuda.device_count():
-        visible = os.environ.get('CUDA_VISIBLE_DEVICES', ','.join(map(str, range(devices)))).split(',')
-        env['CUDA_VISIBLE_DEVICES'] = visible[slot % len(visible)]
-    elif jobs > 1:
-        env.setdefault('OMP_NUM_THREADS', str(max((os.cpu_count() or 1) // jobs, 1)))
-    return env
-
-
-def write_tables(rows: Sequence[Row], output: Path, title: str) -> list[str]:
+def write_tables(rows: Sequence[Row], text: str, output: Path, title: str) -> list[str]:
     """Write the table in all its forms, and return the files' names."""
     try:
         from .plots import curves_figure, table_figure
@@ -275,9 +207,9 @@ def write_tables(rows: Sequence[Row], output: Path, title: str) -> list[str]:
         figures = {}
     else:
         figures = {'table.png': table_figure(rows, title), 'curves.png': curves_figure(rows, title)}
-    for name, text in (texts := {'table.md': markdown(rows), 'table.csv': to_csv(rows)}).items():
+    for name, content in (texts := {'table.md': text, 'table.csv': to_csv(rows)}).items():
         with atomic_write(output / name) as partial:
-            partial.write_text(text, encoding='utf-8')
+            partial.write_text(content, encoding='utf-8')
     for name, figure in figures.items():
         with atomic_write(output / name) as partial:
             figure.savefig(partial, dpi=150, bbox_inches='tight')

@@ -1,6 +1,7 @@
 """Which recipes there are, and what their heads say."""
 
 import difflib
+import math
 import os
 import re
 import shutil
@@ -51,6 +52,18 @@ class Recipe:
             found |= new
             left += new
         return sorted(found)
+
+    def score(self, row: str = '') -> float:
+        """The paper's top-1 accuracy in percent, of one row where there are several; nan if the paper has none."""
+        match = re.search(
+            rf'(?<![\w.-]){re.escape(row)}: ([\d.]+)' if row else r'^([\d.]+)', self.fields.get('Score', '')
+        )
+        return float(match[1]) if match else math.nan
+
+    def variables(self) -> list[str]:
+        """The variables that recipes take, as common.sh lists them."""
+        common = [path.read_text(encoding='utf-8') for path in self.sourced() if path.name == 'common.sh']
+        return re.findall(r'^([A-Z_]+)=\S+ ', ''.join(common), re.MULTILINE)
 
     def command(self, *args: str) -> list[str]:
         """The command line that runs it."""

@@ -9,6 +9,8 @@ from dataclasses import astuple, dataclass
 import numpy as np
 from scipy import stats
 
+from ..files import printable
+
 CONFIDENCE = 0.95
 
 
@@ -38,11 +40,15 @@ class Results:
         name: The recipe and its flags.
         curves: By seed, the epochs that were evaluated, and the accuracy in percent after each.
         seconds: The times of the trainings that were not interrupted.
+        against: The row that it is compared with, if that is in the table; otherwise the row above.
+        paper: The paper's accuracy, nan if there is none.
     """
 
     name: str
     curves: dict[int, dict[int, float]]
     seconds: Sequence[float] = ()
+    against: str = ''
+    paper: float = math.nan
 
     def last(self) -> dict[int, float]:
         """Accuracy after the last epoch, by seed."""
@@ -57,7 +63,9 @@ class Row:
         name: The recipe and its flags.
         seeds: Number of seeds.
         top1: Accuracy after the last epoch in percent.
-        difference: From the row above, in points, paired by seed; nan for the first row.
+        against: The row that it is compared with; '' for the first one.
+        difference: From that row, in points, paired by seed.
+        paper: The same difference in the paper, nan where it does not say.
         seconds: Mean time of a training that was not interrupted, nan if there is none.
         epochs: Epochs that were evaluated for all seeds, counted from 1 (E,).
         curves: Accuracy after them in percent (seeds, E).
@@ -66,7 +74,9 @@ class Row:
     name: str
     seeds: int
     top1: Estimate
+    against: str
     difference: Estimate
+    paper: float
     seconds: float
     epochs: np.ndarray
     curves: np.ndarray
@@ -75,15 +85,19 @@ class Row:
 def compare(results: Sequence[Results]) -> list[Row]:
     """Make the table, row by row."""
     rows = []
-    for i, row in enumerate(results):
-        last, base = row.last(), results[i - 1].last() if i else {}
+    by_name = {row.name: row for row in results}
+    for above, row in zip([None, *results], results, strict=False):
+        base = by_name.get(row.against, above)
+        last, base_last = row.last(), base.last() if base else {}
         epochs = sorted(set.intersection(*map(set, row.curves.values())))
         rows.append(
             Row(
                 name=row.name,
                 seeds=len(last),
                 top1=Estimate.of([*last.values()]),
-                difference=Estimate.of([last[seed] - base[seed] for seed in last if seed in base]),
+                against=base.name if base else '',
+                difference=Estimate.of([last[seed] - base_last[seed] for seed in last if seed in base_last]),
+                paper=row.paper - base.paper if base else math.nan,
                 seconds=float(np.mean(row.seconds)) if row.seconds else math.nan,
                 epochs=np.array(epochs),
                 curves=np.array([[curve[epoch] for epoch in epochs] for curve in row.curves.values()]),
@@ -92,18 +106,29 @@ def compare(results: Sequence[Results]) -> list[Row]:
     return rows
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[Row], note: str = '') -> str:
     """The table, and what its numbers are."""
-    lines = ['| row | top-1 (%) | difference from the row above | time |', '|---|---|---|---|']
-    lines += [f'| `{row.name}` | {" | ".join(cells(row))} |' for row in rows]
+    papers = not all(math.isnan(row.paper) for row in rows)
+    head = ['row', 'top-1 (%)', 'difference', 'from', *(['in the paper'] if papers else []), 'time']
+    lines = [f'| {" | ".join(head)} |', '|---' * len(head) + '|']
+    for row in rows:
+        accuracy, difference, time = cells(row)
+        paper = ['' if math.isnan(row.paper) else _signed(row.paper)] if papers else []
+        line = [_code(row.name), accuracy, difference, _code(row.against), *paper, time]
+        lines.append(f'| {" | ".join(line)} |')
     fewest, most = min(row.seeds for row in rows), max(row.seeds for row in rows)
     seeds = f'{most} seed{"s" * (most > 1)}' if fewest == most else f'{fewest} to {most} seeds'
-    note = (
+    text = (
         f"Mean over {seeds} of the top-1 accuracy after the last epoch, and its 95 % interval (Student's t). "
         'Differences are in points and paired by seed; where the interval holds zero, the difference is in the noise. '
-        'Time is that of one training.'
+        f'Time is that of one training. {note}'
     )
-    return '\n'.join([*lines, '', note, ''])
+    return '\n'.join([*lines, '', text.strip(), ''])
+
+
+def _code(name: str) -> str:
+    """A name in a cell of a Markdown table."""
+    return f'`{printable(name)}`'.replace('|', '\\|') if name else ''
 
 
 def cells(row: Row) -> tuple[str, str, str]:
@@ -112,6 +137,8 @@ def cells(row: Row) -> tuple[str, str, str]:
     accuracy = f'{e.mean:.2f} (one seed)' if math.isnan(e.low) else f'{e.mean:.2f} ± {e.high - e.mean:.2f}'
     if math.isnan(d.mean):
         difference = ''
+    elif d.mean == 0 and not d.low < 0:  # not in the noise: there is none
+        difference = 'the same in every seed'
     elif math.isnan(d.low):
         difference = f'{_signed(d.mean)} (one seed)'
     else:
@@ -121,7 +148,12 @@ def cells(row: Row) -> tuple[str, str, str]:
 
 
 def _signed(value: float) -> str:
-    return f'{value:+.2f}'.replace('-', '−')
+    return f'{_rounded(value, 2):+.2f}'.replace('-', '−')
+
+
+def _rounded(value: float, digits: int) -> float:
+    """A rounded number that is never minus zero."""
+    return round(value, digits) + 0.0
 
 
 def format_time(seconds: float) -> str:
@@ -136,10 +168,13 @@ def format_time(seconds: float) -> str:
 def to_csv(rows: Sequence[Row]) -> str:
     """The table for programs; an unknown number is empty."""
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator='\n')
+    # a carriage return in a name ends a row for many readers, unless it is in quotes
+    quoting = csv.QUOTE_ALL if any('\r' in row.name for row in rows) else csv.QUOTE_MINIMAL
+    writer = csv.writer(file, lineterminator='\n', quoting=quoting)
     columns = 'row,seeds,top1,top1_low,top1_high,difference,difference_low,difference_high,seconds'
-    writer.writerow(columns.split(','))
+    writer.writerow([*columns.split(','), 'compared_with', 'paper_difference'])
     for row in rows:
-        numbers = (*astuple(row.top1), *astuple(row.difference), row.seconds)
-        writer.writerow([row.name, row.seeds, *('' if math.isnan(x) else f'{x:.4f}' for x in numbers)])
+        numbers = (*astuple(row.top1), *astuple(row.difference), row.seconds, row.paper)
+        *numbers, paper = ('' if math.isnan(x) else f'{_rounded(x, 4):.4f}' for x in numbers)
+        writer.writerow([row.name, row.seeds, *numbers, row.against, paper])
     return file.getvalue()
