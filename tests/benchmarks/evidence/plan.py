@@ -9,7 +9,7 @@ from .settings import Settings
 
 NETS = ('resnext', 'd', 'sk_noaa', 'sk', 'dsk')
 TUNE = dict(part='tune', seed=0)
-CHARACTERS = dict(data='characters', batch=32, scale=0.5)
+CHARACTERS = dict(data='characters', batch=32, **TUNE)
 
 
 def zero_init() -> Iterator[Settings]:
@@ -33,21 +33,26 @@ def zero_init_more() -> Iterator[Settings]:
 
 def lr_wd() -> Iterator[Settings]:
     """(b) Learning rate and weight decay on fashion, the last BatchNorms starting at 0."""
-    for net, lr, wd in product(('resnext', 'sk', 'dsk'), (0.02, 0.05, 0.1), (1e-4, 1e-3, 5e-3)):
+    for lr, net, wd in product((0.05, 0.1, 0.02), ('resnext', 'sk', 'dsk'), (1e-4, 1e-3, 5e-3)):
         yield Settings(data='fashion', data_seed=100, net=net, zero_init=1, lr=lr, wd=wd, epochs=100, **TUNE)
 
 
 def small() -> Iterator[Settings]:
     """(e) What small.sh should start: networks and settings on characters, the opponent first."""
-    base = dict(data_seed=100, epochs=60, **CHARACTERS, **TUNE)
+    base = dict(data_seed=100, epochs=60, **CHARACTERS)
     yield Settings(net='resnet10t', optimizer='adamw', lr=1e-3, wd=0.05, **base)
     for net in ('sk', 'resnext', 'dsk'):
         yield Settings(net=net, zero_init=1, lr=0.05, wd=1e-3, **base)
     for lr, wd in ((0.05, 3e-3), (0.05, 1e-4), (0.2, 1e-3)):
         yield Settings(net='sk', zero_init=1, lr=lr, wd=wd, **base)
-    yield Settings(net='resnet10t', lr=0.05, wd=1e-3, **base)
+
+
+def small_opponents() -> Iterator[Settings]:
+    """(e) The opponent, tuned too."""
+    base = dict(data_seed=100, epochs=60, net='resnet10t', **CHARACTERS)
+    yield Settings(lr=0.05, wd=1e-3, **base)
     for lr, wd in ((3e-3, 0.05), (1e-3, 0.5)):
-        yield Settings(net='resnet10t', optimizer='adamw', lr=lr, wd=wd, **base)
+        yield Settings(optimizer='adamw', lr=lr, wd=wd, **base)
 
 
 def routing() -> Iterator[Settings]:
@@ -108,6 +113,7 @@ QUESTIONS = {
     'small': small,
     'lr-wd': lr_wd,
     'routing': routing,
+    'small-opponents': small_opponents,
     'table-1': table_1,
     'parts': parts,
     'parts-characters': parts_characters,
