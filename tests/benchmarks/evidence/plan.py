@@ -1,6 +1,7 @@
 """The questions of PROTOCOL.md as lists of trainings, in the order in which they are run."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 from .routing import ROUTINGS
@@ -8,22 +9,22 @@ from .settings import Settings
 
 NETS = ('resnext', 'd', 'sk_noaa', 'sk', 'dsk')
 TUNE = dict(part='tune', seed=0)
-CHARACTERS = dict(data='characters', batch=32, scale=0.5)
+CHARACTERS = dict(data='characters', batch=32, **TUNE)
 
 
 def zero_init() -> Iterator[Settings]:
-    """(a) The start value of the last BatchNorm, for each network of Table 1 and for DSK with its losses."""
+    """(a) The start value of the last BatchNorm, for each network of Table 1."""
     for data, net, zero in product(('fashion', 'digits'), NETS, (0, 1)):
         yield Settings(data=data, data_seed=100, net=net, zero_init=zero, **ZERO_INIT)
-    for loss, zero in product(('pcl', 'pcl+center'), (0, 1)):
-        yield Settings(data='fashion', data_seed=100, net='dsk', loss=loss, zero_init=zero, **ZERO_INIT)
 
 
 ZERO_INIT = dict(depth=2, epochs=120, lr=0.05, wd=1e-3, **TUNE)
 
 
 def zero_init_more() -> Iterator[Settings]:
-    """(a) again on other training sets, and for three times as long."""
+    """(a) again with DSK's losses, on other training sets, and for three times as long."""
+    for loss, zero in product(('pcl', 'pcl+center'), (0, 1)):
+        yield Settings(data='fashion', data_seed=100, net='dsk', loss=loss, zero_init=zero, **ZERO_INIT)
     for data_seed, data, net, zero in product((101, 102), ('fashion', 'digits'), NETS, (0, 1)):
         yield Settings(data=data, data_seed=data_seed, net=net, zero_init=zero, **ZERO_INIT)
     for data, net, zero in product(('fashion', 'digits'), NETS, (0, 1)):
@@ -32,20 +33,26 @@ def zero_init_more() -> Iterator[Settings]:
 
 def lr_wd() -> Iterator[Settings]:
     """(b) Learning rate and weight decay on fashion, the last BatchNorms starting at 0."""
-    for net, lr, wd in product(('resnext', 'sk', 'dsk'), (0.02, 0.05, 0.1), (1e-4, 1e-3, 5e-3)):
+    for lr, net, wd in product((0.05, 0.1, 0.02), ('resnext', 'sk', 'dsk'), (1e-4, 1e-3, 5e-3)):
         yield Settings(data='fashion', data_seed=100, net=net, zero_init=1, lr=lr, wd=wd, epochs=100, **TUNE)
 
 
 def small() -> Iterator[Settings]:
     """(e) What small.sh should start: networks and settings on characters, the opponent first."""
-    base = dict(data_seed=100, epochs=60, **CHARACTERS, **TUNE)
-    for lr, wd in ((1e-3, 0.05), (3e-3, 0.05), (1e-3, 0.5)):
-        yield Settings(net='resnet10t', optimizer='adamw', lr=lr, wd=wd, **base)
+    base = dict(data_seed=100, epochs=60, **CHARACTERS)
+    yield Settings(net='resnet10t', optimizer='adamw', lr=1e-3, wd=0.05, **base)
     for net in ('sk', 'resnext', 'dsk'):
         yield Settings(net=net, zero_init=1, lr=0.05, wd=1e-3, **base)
-    yield Settings(net='resnet10t', lr=0.05, wd=1e-3, **base)
-    for lr, wd in ((0.05, 1e-4), (0.05, 3e-3), (0.2, 1e-3), (0.1, 3e-3)):
+    for lr, wd in ((0.05, 3e-3), (0.05, 1e-4), (0.2, 1e-3)):
         yield Settings(net='sk', zero_init=1, lr=lr, wd=wd, **base)
+
+
+def small_opponents() -> Iterator[Settings]:
+    """(e) The opponent, tuned too."""
+    base = dict(data_seed=100, epochs=60, net='resnet10t', **CHARACTERS)
+    yield Settings(lr=0.05, wd=1e-3, **base)
+    for lr, wd in ((3e-3, 0.05), (1e-3, 0.5)):
+        yield Settings(optimizer='adamw', lr=lr, wd=wd, **base)
 
 
 def routing() -> Iterator[Settings]:
@@ -57,11 +64,59 @@ def routing() -> Iterator[Settings]:
             yield Settings(net='dsk', routing=routing, **base)
 
 
+# One part at a time on top of the base; a learning rate and weight decay of its own only where the optimizer differs.
+PARTS: tuple[dict[str, object], ...] = (
+    dict(cutmix=0.5),
+    dict(ema=0.99),
+    dict(loss='pcl'),
+    dict(loss='pcl+center'),
+    dict(smoothing=0.1),
+    dict(harmonic=1),
+    dict(loss='focal-cosine'),
+    dict(dropout=0.2),
+    dict(pool='catavgmax'),
+    dict(lsb=0.5),
+    dict(optimizer='adamw', lr=2e-3, wd=0.1),
+)
+TREES = (dict(loss='ce+tsl'), dict(loss='ce+tsl:soft'))
+
+
+def parts() -> Iterator[Settings]:
+    """(d) What each part adds to SK, on fashion's test images."""
+    for data_seed in range(5):
+        base = Settings('fashion', 'final', data_seed, 0, 'sk', epochs=100, zero_init=1, **BEST)
+        yield base
+        for part in PARTS:
+            yield replace(base, **part)
+
+
+def parts_characters() -> Iterator[Settings]:
+    """(d) What each part adds to SK, on characters, with trees."""
+    for data_seed in range(5):
+        base = Settings('characters', 'final', data_seed, 0, 'sk', epochs=60, zero_init=1, batch=32, **BEST)
+        yield base
+        for part in (*TREES, *PARTS):
+            yield replace(base, **part)
+
+
+def table_1() -> Iterator[Settings]:
+    """The seven rows of Table 1 at three lengths, on fashion's test images."""
+    rows = [(net, 'ce') for net in NETS] + [('dsk', 'pcl'), ('dsk', 'pcl+center')]
+    for epochs, data_seed, (net, loss) in product((100, 360, 1000), range(5), rows):
+        yield Settings('fashion', 'final', data_seed, 0, net, epochs=epochs, loss=loss, zero_init=1, **BEST)
+
+
+BEST = dict(lr=0.05, wd=1e-3)  # what question (b) chose
+
 QUESTIONS = {
     'zero-init': zero_init,
     'small': small,
     'lr-wd': lr_wd,
     'routing': routing,
+    'small-opponents': small_opponents,
+    'table-1': table_1,
+    'parts': parts,
+    'parts-characters': parts_characters,
     'zero-init-more': zero_init_more,
 }
 
@@ -71,5 +126,9 @@ BASES = {
     'zero-init-more': dict(zero_init=0),
     'lr-wd': dict(lr=0.05, wd=1e-3),
     'routing': dict(net='sk', routing=''),
+    'table-1': dict(net='sk', loss='ce'),
+    'parts': dict.fromkeys(('cutmix', 'ema', 'smoothing', 'dropout', 'lsb'), 0.0)
+    | dict(loss='ce', harmonic=0, pool='avg', optimizer='sgd', **BEST),
     'small': dict(net='resnet10t', optimizer='adamw', lr=1e-3, wd=0.05, zero_init=-1),
 }
+BASES['parts-characters'] = BASES['parts']

@@ -1,4 +1,4 @@
-"""Time of a training step of each network and routing, side by side in one process, for epochs at equal time.
+"""CPU time of a training step of each network and routing, side by side in one process, for epochs at equal time.
 
 PYTHONPATH=. python -m tests.benchmarks.evidence.step_time [--rounds N]
 """
@@ -25,15 +25,15 @@ def main() -> None:
     rows = [(net, '') for net in (*NETWORKS, 'resnet10t')] + [('dsk', 'mean'), ('dsk', 'even'), ('d', 'mean')]
     steps = {row: make_step(*row, args) for row in rows}
     seconds: dict[tuple[str, str], list[float]] = {row: [] for row in rows}
-    for _ in range(args.rounds):  # one after the other in every round, so that a busy machine slows all alike
+    for _ in range(args.rounds):  # in turn, so that a busy machine's cold caches slow all alike
         for row, step in steps.items():
-            start = time.perf_counter()
+            start = time.process_time()
             step()
-            seconds[row].append(time.perf_counter() - start)
-    base = [statistics.median(seconds['sk', ''])]
+            seconds[row].append(time.process_time() - start)
+    base = statistics.median(seconds['sk', ''])
     for (net, routing), found in seconds.items():
         median = statistics.median(found)
-        print(f'{net:10} {routing:6} {1e3 * median:7.1f} ms {median / base[0]:6.2f} × SK')
+        print(f'{net:10} {routing:6} {1e3 * median:7.1f} ms {median / base:6.2f} × SK')
 
 
 def make_step(net: str, routing: str, args: argparse.Namespace):

@@ -215,19 +215,8 @@ def test_table_1_runs_in_miniature(tmp_path):
     script = [sys.executable, str(Path(__file__).parents[1] / 'table1_gpu.py')]
     pack = [*script, '--data', 'data', '--save', 'packed.npz', '--size', '32']
     assert '0.1 MiB' in subprocess.run(pack, cwd=tmp_path, text=True, capture_output=True, check=True).stdout
-    line = [
-        *script,
-        '--packed',
-        'packed.npz',
-        '--tiny',
-        '--no-compile',
-        '--device',
-        'cpu',
-        '--batch',
-        '8',
-        '--epochs',
-        '1',
-    ]
+    flags = '--packed packed.npz --tiny --no-compile --device cpu --batch 8 --epochs 1 --zero-init-last 0'
+    line = [*script, *flags.split()]
     done = subprocess.run(line, cwd=tmp_path, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert '16 images in train, 6 in validation, 2 classes, 2 steps' in done.stdout

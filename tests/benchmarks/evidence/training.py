@@ -42,7 +42,7 @@ def train(settings: Settings, data: images.Images, between_epochs: Callable[[], 
     curve, losses, seconds, step = [], [], 0.0, 0
     for epoch in range(settings.epochs):
         between_epochs()
-        start = time.perf_counter()
+        start = time.process_time()
         set_progress(model, epoch / settings.epochs)
         order = torch.randperm(count, generator=generator)
         losses = []
@@ -58,7 +58,7 @@ def train(settings: Settings, data: images.Images, between_epochs: Callable[[], 
             step += 1
             task.update_ema(step=step)
             losses.append(loss.item())
-        seconds += time.perf_counter() - start
+        seconds += time.process_time() - start
         if epoch + 1 in curve_at:
             curve.append(f'{epoch + 1}:{evaluate(_best_model(task), data, every=8)[0]:.1f}')
         if not math.isfinite(losses[-1]):
