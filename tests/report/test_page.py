@@ -189,6 +189,41 @@ def test_a_comparison_bolds_only_what_was_measured_on_the_same_images(tmp_path):
     assert text.count('<dl') == 4
 
 
+def test_the_same_images_are_those_with_the_same_class_names(tmp_path):
+    """Class names tell whether labels agree, never indices: models can have their classes in another order."""
+    cat_dog = make_scores(60, 2)
+
+    def file(name: str, names: list[str] | None, order: list[int] = (0, 1)):
+        class_names = None if names is None else np.array(names)
+        targets = np.argsort(order)[cat_dog.targets]
+        return save(tmp_path / name, Scores(cat_dog.scores[:, order], cat_dog.filenames, targets, class_names, name))
+
+    one = file('one.npz', ['cat', 'dog'])
+    for other, same in (
+        (file('other_order.npz', ['dog', 'cat'], [1, 0]), True),
+        (file('other_labels.npz', ['dog', 'cat']), False),
+        (file('other_classes.npz', ['lion', 'wolf']), False),
+        (file('no_names.npz', None), False),
+    ):
+        text = build(one, other)
+        assert ('All were measured on the same images' in text) == ('<strong>' in text) == same, other
+    numbered = file('numbered.npz', ['0', '1'])
+    assert 'cannot be compared' in build(numbered, tmp_path / 'no_names.npz')  # their 0 may be another class
+
+
+def test_there_is_no_negative_zero(tmp_path):
+    """Minus the mean logarithm of scores that are all one is -0.0; a loss can round to it."""
+    scores = Scores(np.eye(3, dtype=np.float32), np.array(['a', 'b', 'c']), np.arange(3), None, '')
+    run = write_run(tmp_path / 'A', HEADER, '0,-0.0,-0.00001,-0.001,-0.0,-0.0', '1,-0.5,-1,0,0,0')
+    text = build(save(tmp_path / 's.npz', scores), run)
+    body = re.sub(r'<svg.*?</svg>|<style.*?</style>', '', text, flags=re.DOTALL)
+    assert not re.search(r'-0(\.0*)?(?![.\d])', re.sub(r'<[^>]*>', ' ', body))
+    assert cells(text, 'Epochs of A') == [
+        ['0', '0.0000', '0.0000', '0.00', '0.00', '0'],
+        ['1', '-0.5000', '-1.0000', '0.00', '0.00', '0'],
+    ]
+
+
 def test_a_run_has_curves_and_settings(tmp_path):
     lines = [f'{i},{2 / (i + 1)},{3 / (i + 1)},{10 * i},{12 * i},{0.1 / (i + 1)}' for i in range(8)]
     run = write_run(tmp_path / 'A', HEADER, *lines, settings='lr: 0.1\nmilestones: [1, 2]\nname: ""\n')

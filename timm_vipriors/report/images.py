@@ -9,7 +9,9 @@ THUMBNAIL = 160  # pixels of the longer side
 
 
 def thumbnail(folder: str, name: str) -> tuple[str, int] | str:
-    """A small JPEG of an image.
+    """A small JPEG of an image as the model saw it, by the decoder of training and prediction.
+
+    Like there an image is not turned by its EXIF orientation, so a photo of a phone may lie on its side here too.
 
     Args:
         folder: Where the images lie.
@@ -18,7 +20,7 @@ def thumbnail(folder: str, name: str) -> tuple[str, int] | str:
     Returns:
         The data URI and the longer side of the image as it was, in pixels; or why there is none, in a few words.
     """
-    from PIL import Image, ImageOps
+    from ..data.strict import CorruptImageError, decode
 
     path = PurePath(name)
     # by its name alone: links that lie in the folder are the user's own, and subsets are made of them
@@ -28,18 +30,12 @@ def thumbnail(folder: str, name: str) -> tuple[str, int] | str:
     if not file.is_file():
         return 'not a file' if file.exists() else 'file not found'
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), file.open('rb') as content:
             warnings.simplefilter('ignore')  # of broken metadata
-            warnings.simplefilter('error', Image.DecompressionBombWarning)
-            with Image.open(file) as image:
-                size = max(image.size)
-                image.draft('RGB', (2 * THUMBNAIL, 2 * THUMBNAIL))  # lets the JPEG decoder skip pixels
-                small = ImageOps.exif_transpose(image).convert('RGB')
-            small.thumbnail((THUMBNAIL, THUMBNAIL))
-            out = io.BytesIO()
-            small.save(out, 'JPEG', quality=82, optimize=True)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return 'too many pixels'
-    except Exception:  # a decoder may raise anything on a broken file, and a tile is no reason to fail
+            image = decode(content, name, 'RGB')
+    except (CorruptImageError, OSError):
         return 'cannot be read as an image'
+    size, out = max(image.size), io.BytesIO()
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    image.save(out, 'JPEG', quality=82, optimize=True)
     return 'data:image/jpeg;base64,' + base64.b64encode(out.getvalue()).decode(), size

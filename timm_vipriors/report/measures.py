@@ -22,6 +22,7 @@ class Predictions:
     Attributes:
         model: What made the scores; may be empty.
         class_names: Names of the classes, (C,); indices as text where the score file has none.
+        has_names: Whether the score file names its classes.
         filenames: The images, (N,).
         targets: The true classes, -1 where unknown, (N,).
         predicted: The class with the highest score, the first among equals, (N,).
@@ -32,6 +33,7 @@ class Predictions:
 
     model: str
     class_names: np.ndarray
+    has_names: bool
     filenames: np.ndarray
     targets: np.ndarray
     predicted: np.ndarray
@@ -46,14 +48,17 @@ class Predictions:
         if count == 0:
             raise UserError('the score file has no rows: predict at least one image')
         targets = np.full(count, -1) if scores.targets is None else scores.targets
-        names = np.arange(classes).astype(str) if scores.class_names is None else scores.class_names
+        has_names = scores.class_names is not None
+        names = scores.class_names if has_names else np.arange(classes).astype(str)
         parts = []
         for start in range(0, count, _CHUNK):
             block, target = scores.scores[start : start + _CHUNK], targets[start : start + _CHUNK, None]
             own = np.take_along_axis(block, np.maximum(target, 0), axis=1)
             before = (block > own) | ((block == own) & (np.arange(classes) < target))
             parts.append((block.argmax(axis=1), block.max(axis=1).astype(float), own[:, 0], before.sum(axis=1)))
-        return cls(scores.model, names, scores.filenames, targets, *map(np.concatenate, zip(*parts, strict=True)))
+        return cls(
+            scores.model, names, has_names, scores.filenames, targets, *map(np.concatenate, zip(*parts, strict=True))
+        )
 
     def __len__(self) -> int:
         """The number of images."""
@@ -156,9 +161,14 @@ class Predictions:
         counts = np.bincount(self.predicted)
         return [(str(self.class_names[i]), int(counts[i])) for i in np.argsort(-counts, kind='stable') if counts[i]]
 
-    def images(self) -> frozenset:
-        """Each file with its true class, to tell whether two models saw the same."""
-        return frozenset(zip(self.filenames.tolist(), self.targets.tolist(), strict=True))
+    def images(self) -> frozenset[tuple[str, str | int]]:
+        """Each file with its true class, to tell whether two models saw the same.
+
+        Classes are compared by name, since two models can have them in another order; the index of a file without names
+        equals no name.
+        """
+        classes = self.class_names[self.targets] if self.has_names else self.targets
+        return frozenset(zip(self.filenames.tolist(), classes.tolist(), strict=True))
 
 
 def wilson(correct: int, count: int) -> tuple[float, float]:

@@ -138,7 +138,8 @@ def _compare(models: Sequence[Predictions], same_images: bool) -> dict[str, list
 
 
 def _number(value: float | None, spec: str = '.3f') -> str:
-    return '–' if value is None or value != value else format(value, spec)
+    text = '–' if value is None or value != value else format(value, spec)
+    return text if text.strip('-0.') else text.removeprefix('-')  # no negative zero
 
 
 def _percent(share: float | None, decimals: int = 2) -> str:
