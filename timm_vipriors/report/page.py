@@ -57,6 +57,17 @@ def build_report(sources: Sequence[_Path], images: _Path | None = None, title: s
 
     Raises:
         UserError: If a source cannot be read, there are more runs than colours, or matplotlib or jinja2 is missing.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from timm_vipriors.inference import Scores
+        >>> scores = Scores(np.eye(2, dtype=np.float32), np.array(['a.png', 'b.png']), np.array([0, 0]))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     scores.save(f'{folder}/scores.npz')
+        ...     page = build_report([f'{folder}/scores.npz'], title='Two images')
+        >>> '<h1>Two images</h1>' in page
+        True
     """
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -98,7 +109,7 @@ def build_report(sources: Sequence[_Path], images: _Path | None = None, title: s
         version=__version__,
     )
     # names of files can hold characters that HTML cannot
-    return re.sub('[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]', '\ufffd', page)
+    return re.sub('[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]', '\ufffd', page.lstrip())
 
 
 def _read_predictions(path: str) -> Predictions:
