@@ -11,7 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibratio
 
 from timm_vipriors.cli import main
 from timm_vipriors.inference import ScoreFile
-from timm_vipriors.report.figures import CALIBRATION_BINS, gather
+from timm_vipriors.report.measures import CALIBRATION_BINS, Predictions
 
 
 @pytest.fixture
@@ -68,4 +68,4 @@ def test_calibration_and_confusion_of_the_report(predicted, tmp_path):
     assert 100 * metric(scores, targets).item() == pytest.approx(error, abs=0.0051)
     confusion = MulticlassConfusionMatrix(num_classes=10)(scores, targets)
     assert confusion.trace() < confusion.sum() == 1297
-    assert np.array_equal(confusion.numpy(), gather(ScoreFile.open(path).load()).measured.confusion)
+    assert np.array_equal(confusion.numpy(), Predictions.of(ScoreFile.open(path).load()).confusion()[0])

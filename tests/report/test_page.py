@@ -1,9 +1,9 @@
 """The page of a report: that it is sound HTML, says what it must, and lets nothing in from names."""
 
-import argparse
 import base64
 import io
 import re
+import sys
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from timm_vipriors.commands import report
+from timm_vipriors.cli import main
 from timm_vipriors.errors import UserError
 from timm_vipriors.inference.scores import Scores
+from timm_vipriors.report import build_report, write_report
 
-from .test_figures import HEADER, make_scores, write_run
+from .samples import HEADER, make_scores, save, write_run
 from .test_images import picture
 
 HOSTILE = [
@@ -23,21 +24,44 @@ HOSTILE = [
     '"><img src=x onerror=alert(1)>',
     "' onload='alert(1)",
     '</style><b>',
-    '&lt;',
-    'a\ud800b\x00',
+    '</title><script>alert(5)</script>',
+    '&lt;script&gt;',
+    '<!--',
+    '$\\frac{1}{0}$ {{ 7 * 7 }} {% raw %}',
+    'javascript:alert(9)',
+    'a\ud800\x00b',
 ]
 VOID = {'meta', 'img', 'br'}
+TAGS = set(
+    'html head meta title style body main header footer nav section div h1 h2 h3 h4 p ul li dl dt dd a b strong code '
+    'span bdi table caption thead tbody tr th td details summary figure figcaption img '
+    'svg defs g path use text clippath rect'.split()
+)
 
 
 class Page(HTMLParser):
-    """Checks that tags are balanced, and collects elements, texts by element and ids."""
+    """Checks what holds for every page, and collects elements and texts by element."""
 
     def __init__(self, text: str):
         super().__init__()
         self.open, self.elements, self.texts = [], [], []
         self.feed(text)
         self.close()
-        assert self.open == []
+        assert self.open == []  # tags are balanced
+        assert {tag for tag, _ in self.elements} <= TAGS
+        for tag, attributes in self.elements:
+            assert not any(name.startswith('on') for name in attributes), (tag, attributes)
+            assert attributes.get('src', 'data:image/jpeg;base64,').startswith('data:image/jpeg;base64,')
+            assert attributes.get('href', '#').startswith('#')
+        ids = [attributes['id'] for _, attributes in self.elements if 'id' in attributes]
+        assert len(ids) == len(set(ids))
+        assert {attributes['href'][1:] for _, attributes in self.elements if 'href' in attributes} <= set(ids)
+        assert not re.search(r'https?://|//[a-z]|url\((?!#)|@import', re.sub(r'data:[^"]*', '', text))
+        for drawing in re.findall(r'<svg.*?</svg>', text, re.DOTALL):
+            ET.fromstring(drawing)
+        policies = [a['content'] for a in self.all('meta') if a.get('http-equiv') == 'Content-Security-Policy']
+        assert policies == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+        assert len(self.texts_of('h1')) == 1
 
     def handle_starttag(self, tag, attrs):
         self.elements.append((tag, dict(attrs)))
@@ -54,85 +78,60 @@ class Page(HTMLParser):
         self.texts.append((self.open[-1] if self.open else '', data))
 
     def all(self, tag: str) -> list[dict]:
-        return [attrs for name, attrs in self.elements if name == tag]
+        return [attributes for name, attributes in self.elements if name == tag]
 
     def texts_of(self, tag: str) -> list[str]:
         return [text for name, text in self.texts if name == tag]
 
 
-@pytest.fixture
-def make(tmp_path):
-    """Run the command on some sources; returns the page's text."""
-
-    def run(*arguments: object, force: bool = True) -> str:
-        parser = argparse.ArgumentParser()
-        report.add(parser.add_subparsers())
-        line = ['report', *map(str, arguments), '-o', str(tmp_path / 'page.html'), *(['--force'] if force else [])]
-        args = parser.parse_args(line)
-        assert args.run(args) == 0
-        text = (tmp_path / 'page.html').read_text(encoding='utf-8')
-        check(text)
-        return text
-
-    return run
-
-
-def check(text: str) -> None:
-    """What holds for every page."""
-    page = Page(text)
-    for drawing in re.findall(r'<svg.*?</svg>', text, re.DOTALL):
-        ET.fromstring(drawing)
-    assert 'nan' not in ' '.join(re.findall(r' (?:x|y|width|height|points|cx|cy|x1|y1|x2|y2)="[^"]*"', text))
-    assert not re.search(r'https?://|//[a-z]|url\(|@import', text.split('<body>')[0])  # nothing from elsewhere
-    allowed = {'html', 'head', 'meta', 'title', 'style', 'body', 'main', 'header', 'footer', 'nav', 'section', 'div'}
-    allowed |= {'h1', 'h2', 'h3', 'h4', 'p', 'ul', 'li', 'dl', 'dt', 'dd', 'a', 'b', 'strong', 'code', 'span', 'bdi'}
-    allowed |= {'table', 'caption', 'thead', 'tbody', 'tr', 'th', 'td', 'details', 'summary', 'figure', 'figcaption'}
-    allowed |= {'img', 'svg', 'rect', 'line', 'circle', 'polyline', 'text'}
-    assert {tag for tag, _ in page.elements} <= allowed
-    for tag, attrs in page.elements:
-        assert not any(name.startswith('on') for name in attrs), (tag, attrs)
-        assert attrs.get('src', 'data:image/jpeg;base64,').startswith('data:image/jpeg;base64,')
-        assert attrs.get('href', '#').startswith('#')
-    ids = [attrs['id'] for _, attrs in page.elements if 'id' in attrs]
-    assert len(ids) == len(set(ids)) and {a['href'][1:] for a in page.all('a')} <= set(ids)
-    assert page.all('html') == [{'lang': 'en'}]
-    assert len(page.texts_of('h1')) == 1
-    assert any(attrs.get('name') == 'viewport' for attrs in page.all('meta'))
-    assert all('aria-label' in svg or svg.get('aria-hidden') == 'true' for svg in page.all('svg'))
-
-
-def save(path, scores: Scores):
-    scores.save(path)
-    return path
+def build(*sources, **options) -> str:
+    text = build_report(sources, **options)
+    Page(text)
+    return text
 
 
 def headings(text: str) -> list[str]:
     return Page(text).texts_of('h3')
 
 
-def test_ten_classes(make, tmp_path):
-    text = make(save(tmp_path / 's.npz', make_scores(1297, 10, unknown=7)))
-    assert headings(text) == [
-        'Confusion',
-        'Calibration',
-        'Accuracy by class',
-        'Most confused pairs',
-        'Most confident mistakes',
+def cells(text: str, caption: str) -> list[list[str]]:
+    """The texts of a table's rows."""
+    body = text.split(f'<caption>{caption}</caption>')[1].split('</table>')[0].split('<tbody>')[1]
+    return [
+        [re.sub(r'<[^>]+>', '', cell).strip() for cell in re.findall(r'<t[dh].*?>(.*?)</t[dh]>', row, re.DOTALL)]
+        for row in re.findall(r'<tr.*?</tr>', body, re.DOTALL)
     ]
-    assert 'Confusion matrix of 10 classes' in text
+
+
+def test_ten_classes(tmp_path):
+    scores = make_scores(1297, 10, unknown=7)
+    text = build(save(tmp_path / 's.npz', scores))
+    cards = ['Confusion', 'Calibration', 'Accuracy by class', 'Most confused pairs', 'Most confident mistakes']
+    assert headings(text) == cards
     assert 'Left out: 7 images without a label' in text
-    assert Page(text).texts_of('dt') == ['Top-1 accuracy', 'Top-5 accuracy', 'Cross-entropy', 'Calibration error']
-    assert text.count('n\u00a0=\u00a01,290') == 4
+    tiles = ['Top-1 accuracy', 'Balanced accuracy', 'Top-5 accuracy', 'Cross-entropy', 'Calibration error']
+    assert Page(text).texts_of('dt') == tiles
+    assert text.count('n\u00a0=\u00a01,290') == 5
     assert len(text) < 200_000
+    pairs = list(zip(scores.targets[7:].tolist(), scores.scores[7:].argmax(1).tolist(), strict=True))
+    matrix = cells(text, 'Confusion matrix of 10 classes: true classes in rows, predicted ones in columns')
+    for true, row in enumerate(matrix):
+        assert row == [f'class {true}', *(str(pairs.count((true, p)) or '') for p in range(10))]
 
 
-def test_a_thousand_classes_have_no_matrix(make, tmp_path):
-    text = make(save(tmp_path / 's.npz', make_scores(3000, 1000)))
+def test_the_same_input_gives_the_same_page(tmp_path):
+    sources = save(tmp_path / 's.npz', make_scores(100, 10)), write_run(tmp_path / 'A', HEADER, '0,1,2,3,4,5')
+    assert build(*sources) == build(*sources)
+
+
+def test_a_thousand_classes_have_no_matrix(tmp_path):
+    text = build(save(tmp_path / 's.npz', make_scores(3000, 1000)))
     classes = ['Accuracy by class', 'The 15 worst classes', 'The 15 best classes']
     assert headings(text) == ['Calibration', *classes, 'Most confused pairs', 'Most confident mistakes']
-    assert 'matrix' not in text.split('</style>')[1]
-    tables = re.findall(r'<caption>The 15 (worst|best) classes</caption>(.*?)</table>', text, re.DOTALL)
-    worst, best = ([float(a) for a in re.findall(r'([\d.]+)\u00a0%', body)] for _, body in tables)
+    worst, best = (
+        [float(row[2].removesuffix('\u00a0%')) for row in cells(text, f'The 15 {which} classes')]
+        for which in ('worst', 'best')
+    )
     assert len(worst) == len(best) == 15
     assert worst == sorted(worst) and best == sorted(best, reverse=True) and worst[-1] < best[-1]
     assert re.search(r'The first 30 of [\d,]+ pairs', text)
@@ -140,16 +139,16 @@ def test_a_thousand_classes_have_no_matrix(make, tmp_path):
 
 
 @pytest.mark.parametrize(('rows', 'classes'), [(1, 10), (1, 1000), (40, 2), (1, 1), (100, 31), (400, 61)])
-def test_odd_sizes(make, tmp_path, rows, classes):
-    text = make(save(tmp_path / 's.npz', make_scores(rows, classes)))
+def test_odd_sizes(tmp_path, rows, classes):
+    text = build(save(tmp_path / 's.npz', make_scores(rows, classes)))
     assert ('Confusion matrix' in text) == (classes <= 30)
     assert ('five classes or fewer' in text) == (classes <= 5)
-    assert ('worst classes' in text) == (classes > 60 and rows > 30)
+    assert ('worst classes' in text) == (classes > 60 and rows > 60)
 
 
-def test_no_mistakes(make, tmp_path):
+def test_no_mistakes(tmp_path):
     scores = Scores(np.eye(3, dtype=np.float32), np.array(['a', 'b', 'c']), np.arange(3), None, '')
-    text = make(save(tmp_path / 's.npz', scores))
+    text = build(save(tmp_path / 's.npz', scores))
     assert 'There are none: 3 images are right.' in text
     assert 'No image was taken for another class.' in text
 
@@ -158,91 +157,126 @@ def test_no_mistakes(make, tmp_path):
     ('wrong', 'note'),
     [(1, 'The only mistake.'), (24, 'All 24 mistakes.'), (25, 'The 24 of 25 mistakes with the highest')],
 )
-def test_it_says_how_many_mistakes_are_shown(make, tmp_path, wrong, note):
+def test_it_says_how_many_mistakes_are_shown(tmp_path, wrong, note):
     targets = np.array([1] * wrong + [0] * 3)
     scores = np.tile(np.array([[0.75, 0.25]], dtype=np.float32), (len(targets), 1))
     names = np.array([f'{i}.png' for i in range(len(targets))])
-    text = make(save(tmp_path / 's.npz', Scores(scores, names, targets, None, '')))
+    text = build(save(tmp_path / 's.npz', Scores(scores, names, targets, None, '')))
     assert f'<p class="note">{note}' in text
-    table = text.split('Most confident mistakes</h3>')[1]
-    assert re.findall(r'<tr><td>(\d+).png', table) == [str(i) for i in range(min(wrong, 24))]
+    assert [row[0] for row in cells(text, 'Most confident mistakes')] == [f'{i}.png' for i in range(min(wrong, 24))]
 
 
 @pytest.mark.parametrize('classes', [10, 100])
-def test_without_labels(make, tmp_path, classes):
+def test_without_labels(tmp_path, classes):
     scores = make_scores(300, classes)
-    text = make(save(tmp_path / 's.npz', Scores(scores.scores, scores.filenames, None, scores.class_names, 'm')))
+    text = build(save(tmp_path / 's.npz', Scores(scores.scores, scores.filenames, None, scores.class_names, 'm')))
     assert 'The labels are missing' in text
     assert headings(text) == ['Confidence of the predictions', 'Predicted classes']
 
 
-def test_a_comparison_bolds_only_what_was_measured_on_the_same_images(make, tmp_path):
+def test_a_comparison_bolds_only_what_was_measured_on_the_same_images(tmp_path):
     good, bad = make_scores(200, 6), make_scores(200, 6)
     bad.scores[:100] = bad.scores[:100, ::-1]
     one, other = save(tmp_path / 'one.npz', good), save(tmp_path / 'other.npz', bad)
     turned = Scores(bad.scores[::-1], bad.filenames[::-1], bad.targets[::-1], bad.class_names, 'model')
-    text = make(one, save(tmp_path / 'turned.npz', turned))  # rows belong together by name
+    text = build(one, save(tmp_path / 'turned.npz', turned))  # rows belong together by name
     assert 'the best figure of each column is bold' in text
-    first, second = re.findall(r'<tr><td><a .*?</tr>', text)
-    assert first.count('<strong>') >= 3 and second.count('<strong>') == 0
+    first, second = re.findall(r'<tr><td><a .*?</tr>', text, re.DOTALL)
+    assert first.count('<strong>') >= 4 and second.count('<strong>') == 0
     assert Page(text).texts_of('h2') == ['Comparison', f'model ({one})', f'model ({tmp_path}/turned.npz)']
-    text = make(one, other, save(tmp_path / 'two.npz', make_scores(20, 2)), tmp_path / 'one.npz')
+    text = build(one, other, save(tmp_path / 'two.npz', make_scores(20, 2)), one)
     assert 'cannot be compared directly' in text and '<strong>' not in text
     assert text.count('<dl') == 4
 
 
-def test_names_are_escaped_everywhere(make, tmp_path):
+def test_the_same_images_are_those_with_the_same_class_names(tmp_path):
+    """Class names tell whether labels agree, never indices: models can have their classes in another order."""
+    cat_dog = make_scores(60, 2)
+
+    def file(name: str, names: list[str] | None, order: list[int] = (0, 1)):
+        class_names = None if names is None else np.array(names)
+        targets = np.argsort(order)[cat_dog.targets]
+        return save(tmp_path / name, Scores(cat_dog.scores[:, order], cat_dog.filenames, targets, class_names, name))
+
+    one = file('one.npz', ['cat', 'dog'])
+    for other, same in (
+        (file('other_order.npz', ['dog', 'cat'], [1, 0]), True),
+        (file('other_labels.npz', ['dog', 'cat']), False),
+        (file('other_classes.npz', ['lion', 'wolf']), False),
+        (file('no_names.npz', None), False),
+    ):
+        text = build(one, other)
+        assert ('All were measured on the same images' in text) == ('<strong>' in text) == same, other
+    numbered = file('numbered.npz', ['0', '1'])
+    assert 'cannot be compared' in build(numbered, tmp_path / 'no_names.npz')  # their 0 may be another class
+
+
+def test_there_is_no_negative_zero(tmp_path):
+    """Minus the mean logarithm of scores that are all one is -0.0; a loss can round to it."""
+    scores = Scores(np.eye(3, dtype=np.float32), np.array(['a', 'b', 'c']), np.arange(3), None, '')
+    run = write_run(tmp_path / 'A', HEADER, '0,-0.0,-0.00001,-0.001,-0.0,-0.0', '1,-0.5,-1,0,0,0')
+    text = build(save(tmp_path / 's.npz', scores), run)
+    body = re.sub(r'<svg.*?</svg>|<style.*?</style>', '', text, flags=re.DOTALL)
+    assert not re.search(r'-0(\.0*)?(?![.\d])', re.sub(r'<[^>]*>', ' ', body))
+    assert cells(text, 'Epochs of A') == [
+        ['0', '0.0000', '0.0000', '0.00', '0.00', '0'],
+        ['1', '-0.5000', '-1.0000', '0.00', '0.00', '0'],
+    ]
+
+
+def test_a_run_has_curves_and_settings(tmp_path):
+    lines = [f'{i},{2 / (i + 1)},{3 / (i + 1)},{10 * i},{12 * i},{0.1 / (i + 1)}' for i in range(8)]
+    run = write_run(tmp_path / 'A', HEADER, *lines, settings='lr: 0.1\nmilestones: [1, 2]\nname: ""\n')
+    text = build(run)
+    assert headings(text) == ['Loss', 'Accuracy, %', 'Learning rate']
+    assert 'best: epoch 7' in text
+    assert cells(text, 'Best epochs') == [['A', '8', '7', 'Top-1, %', '0.2500', '0.3750', '70.00', '84.00', '70.00']]
+    assert cells(text, 'Epochs of A')[1] == ['1', '1.0000', '1.5000', '10.00', '12.00', '0.05']
+    assert cells(text, 'Settings of the runs') == [
+        ['lr', '0.1'],
+        ['milestones', '[1, 2]'],
+        ['name', '&#39;&#39;'],
+    ]
+    plain = write_run(tmp_path / 'B', 'epoch,train_loss', '0,2')
+    assert headings(build(plain)) == ['Loss'] and 'Settings' not in build(plain)
+    other = write_run(tmp_path / 'C', HEADER, *lines, settings='lr: 0.1\nmilestones: [1, 2]\nname: x\n')
+    both = build(run, other)
+    assert {'A', 'C'} <= set(Page(both).texts_of('li'))
+    settings = cells(both, 'Settings of the runs')
+    assert settings == [['name', '&#39;&#39;', 'x'], ['lr', '0.1', '0.1'], ['milestones', '[1, 2]', '[1, 2]']]
+    assert both.count('class=differs') == 1
+
+
+@pytest.mark.parametrize('labelled', [True, False], ids=['targets', 'no targets'])
+def test_names_are_escaped_everywhere(tmp_path, labelled):
+    """Class names, file names, the model, the title, the folder of a run, its settings."""
     rng = np.random.default_rng(0)
     classes = len(HOSTILE)
     scores = rng.dirichlet(np.ones(classes), size=60).astype(np.float32)
     names = np.array([f'{HOSTILE[i % classes]}{i}' for i in range(60)])
-    path = save(tmp_path / 's.npz', Scores(scores, names, np.arange(60) % classes, np.array(HOSTILE), HOSTILE[0]))
-    folder = write_run(
-        tmp_path / HOSTILE[3].replace('/', '!'), HEADER, '0,1,2,3,4,5', '1,1,2,3,4,5', settings=f'{"<b>"}: "<i>"\n'
-    )
+    targets = np.arange(60) % classes if labelled else None
+    path = save(tmp_path / 's.npz', Scores(scores, names, targets, np.array(HOSTILE), HOSTILE[0]))
+    settings = ''.join(f'"{i}<b>": {h!r}\n' for i, h in enumerate(HOSTILE) if "'" not in h and h.isprintable())
+    folder = write_run(tmp_path / 'x" onload="alert(1)', HEADER, '0,1,2,3,4,5', '1,1,2,3,4,5', settings=settings)
     (tmp_path / 'images').mkdir()
-    for arguments in ([], ['--images', tmp_path / 'images'], ['--title', HOSTILE[1]]):
-        page = Page(make(path, folder, folder, *arguments))
-        assert any(HOSTILE[0] in text for text in page.texts_of('td') + page.texts_of('bdi'))
-        assert page.texts_of('h1') == [HOSTILE[1] if '--title' in arguments else HOSTILE[0]]
+    for options in ({}, {'images': tmp_path / 'images'}, {'title': HOSTILE[4]}):
+        page = Page(build(path, path, folder, folder, **options))
+        shown = '\n'.join(text for _, text in page.texts)
+        for name in HOSTILE[:-1]:
+            assert name in shown
+        assert 'a\ufffd\ufffdb' in shown  # what HTML cannot hold
+        assert page.texts_of('h1') == [options.get('title') or '2 models compared']
 
 
-def test_a_run_has_curves_and_settings(make, tmp_path):
-    lines = [f'{i},{2 / (i + 1)},{3 / (i + 1)},{10 * i},{12 * i},{0.1 / (i + 1)}' for i in range(8)]
-    run = write_run(tmp_path / 'A', HEADER, *lines, settings='lr: 0.1\nmilestones: [1, 2]\nname: ""\n')
-    text = make(run)
-    assert headings(text) == ['Loss', 'Accuracy, %', 'Learning rate']
-    assert 'best: epoch 7' in text
-    assert '<td>[1, 2]</td>' in text and '<td>&#x27;&#x27;</td>' in text
-    plain = write_run(tmp_path / 'B', 'epoch,train_loss', '0,2')
-    assert headings(make(plain)) == ['Loss'] and 'Settings' not in make(plain)
-    both = make(run, plain)
-    assert {'A', 'B'} <= set(Page(both).texts_of('span'))
-    assert 'The first 3 differ' in both
-    other = write_run(tmp_path / 'C', HEADER, *lines, settings='lr: 0.1\nmilestones: [1, 2]\nname: x\n')
-    settings = make(run, other).split('<caption>Settings of the trainings')[1]
-    assert re.findall(r'<tr><td><code>(\w+)', settings) == ['name', 'lr', 'milestones']  # what differs comes first
-
-
-def test_settings_that_stand_for_gigabytes_stay_short(make, tmp_path):
-    bomb = 'a: &a [x, x, x, x, x, x, x, x, x]\n' + ''.join(
-        f'{c}: &{c} [{", ".join([f"*{p}"] * 9)}]\n' for p, c in zip('abcdefgh', 'bcdefghi', strict=True)
-    )
-    assert len(make(write_run(tmp_path / 'A', HEADER, '0,1,2,3,4,5', settings=bomb))) < 200_000
-
-
-def test_mistakes_have_thumbnails_or_say_why_not(make, tmp_path):
+def test_mistakes_have_thumbnails_or_say_why_not(tmp_path):
     images = tmp_path / 'images'
     names = ['a/fine.png', 'a/gone.png', 'a/broken.png', '../secret.png', str(tmp_path / 'secret.png'), 'a']
     picture(images, 'a/fine.png')
     picture(tmp_path, 'secret.png')
     (images / 'a/broken.png').write_bytes((images / 'a/fine.png').read_bytes()[:60])
     scores = np.tile(np.array([[0.9, 0.1]], dtype=np.float32), (len(names), 1))
-    text = make(
-        save(tmp_path / 's.npz', Scores(scores, np.array(names), np.ones(len(names), dtype=int), None, '')),
-        '--images',
-        images,
-    )
+    labels = np.ones(len(names), dtype=int)
+    text = build(save(tmp_path / 's.npz', Scores(scores, np.array(names), labels, None, '')), images=images)
     reasons = re.findall(r'<div class="missing">(.*?)</div>', text)
     refused = 'refused: the name leads out of the folder'
     assert reasons == ['file not found', 'cannot be read as an image', refused, refused, 'not a file']
@@ -251,52 +285,71 @@ def test_mistakes_have_thumbnails_or_say_why_not(make, tmp_path):
         assert (small.format, small.size) == ('JPEG', (160, 107))
 
 
-def test_a_page_is_not_written_over_without_force(make, tmp_path):
-    path = save(tmp_path / 's.npz', make_scores(5, 3))
-    make(path, force=False)
-    (tmp_path / 'page.html').write_text('mine')
+def test_the_command_writes_the_page_of_the_function(tmp_path, capsys):
+    path = str(save(tmp_path / 's.npz', make_scores(50, 3)))
+    run = str(write_run(tmp_path / 'run', HEADER, '0,1,2,3,4,5'))
+    (tmp_path / 'images').mkdir()
+    output = tmp_path / 'page.html'
+    line = ['report', path, run, '-o', str(output), '--images', str(tmp_path / 'images'), '--title', 'T']
+    assert main(line) == 0
+    assert f'{output}: 1 run, 1 model, ' in capsys.readouterr().out
+    assert output.read_text(encoding='utf-8') == build(path, run, images=tmp_path / 'images', title='T')
+
+
+def test_a_page_is_not_replaced_without_force(tmp_path):
+    path, output = save(tmp_path / 's.npz', make_scores(5, 3)), tmp_path / 'page.html'
+    output.write_text('mine')
     with pytest.raises(UserError, match=r'page\.html exists: .* --force'):
-        make(path, force=False)
-    assert (tmp_path / 'page.html').read_text() == 'mine'
-    assert 'mine' not in make(path)
+        write_report(output, [path])
+    assert output.read_text() == 'mine'
+    write_report(output, [path], force=True)
+    assert 'mine' not in output.read_text()
 
 
-def test_a_failed_write_leaves_nothing(make, tmp_path, monkeypatch):
-    path = save(tmp_path / 's.npz', make_scores(5, 3))
-    before = sorted(tmp_path.iterdir())
-
-    def fail(*_):
-        raise OSError('no space')
-
-    monkeypatch.setattr('os.replace', fail)
-    with pytest.raises(UserError, match='cannot be written: no space'):
-        make(path)
-    assert sorted(tmp_path.iterdir()) == before
+def test_a_link_in_the_place_of_the_page_is_replaced_and_not_followed(tmp_path):
+    path, link = save(tmp_path / 's.npz', make_scores(5, 3)), tmp_path / 'page.html'
+    for target in (tmp_path / 'mine', tmp_path / 'nowhere'):
+        (tmp_path / 'mine').write_text('mine')
+        link.symlink_to(target)
+        with pytest.raises(UserError, match='exists'):
+            write_report(link, [path])
+        write_report(link, [path], force=True)
+        assert not link.is_symlink() and (tmp_path / 'mine').read_text() == 'mine'
+        assert not (tmp_path / 'nowhere').exists()
+        link.unlink()
 
 
 @pytest.mark.parametrize(
-    ('arguments', 'message'),
+    ('sources', 'options', 'message'),
     [
-        (['nowhere'], 'nowhere does not exist: expected a folder that a training wrote, or a score file'),
-        (['empty'], 'has no summary.csv'),
-        (['text.npz'], 'text.npz is no'),
-        (['s.npz', '--images', 'nowhere'], 'nowhere is not a folder'),
-        (['run', '--images', 'empty'], 'give a score file too'),
-        (['s.npz', '-o', 'empty'], 'is a folder: name a file in it'),
-        (['s.npz', '-o', 's.npz', '--force'], 'is one of the files to report on'),
-        (['s.npz', '-o', 'none/page.html'], 'no such folder'),
-        (['run'] * 9, 'at most 8 trainings'),
+        (['nowhere'], {}, 'nowhere does not exist: expected the folder of a run, or a score file'),
+        (['empty'], {}, 'has no summary.csv'),
+        (['text.npz'], {}, 'text.npz is no'),
+        (['s.npz'], {'images': 'nowhere'}, 'nowhere is not a folder'),
+        (['run'], {'images': 'empty'}, 'with --images at least one score file'),
+        ([], {}, 'expected folders of runs, score files, or both'),
+        (['s.npz'], {'output': 'empty'}, 'is a folder: name a file in it'),
+        (['s.npz'], {'output': 's.npz', 'force': True}, 'is one of the files to report on'),
+        (['s.npz'], {'output': 'none/page.html'}, 'no such folder'),
+        (['run'] * 9, {}, 'at most 8 runs'),
     ],
 )
-def test_mistakes_of_the_user(tmp_path, monkeypatch, arguments, message):
+def test_mistakes_of_the_user(tmp_path, monkeypatch, sources, options, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'text.npz').write_text('hello')
     save(tmp_path / 's.npz', make_scores(5, 3))
     write_run(tmp_path / 'run', HEADER, '0,1,2,3,4,5')
-    parser = argparse.ArgumentParser()
-    report.add(parser.add_subparsers())
-    args = parser.parse_args(['report', '-o', 'page.html', *arguments])
+    before = sorted(tmp_path.iterdir())
     with pytest.raises(UserError, match=message):
-        args.run(args)
-    assert not (tmp_path / 'page.html').exists()
+        write_report(**{'output': 'page.html', 'sources': sources, **options})
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize('missing', ['matplotlib', 'jinja2'])
+def test_a_missing_package_is_named_with_what_to_install(tmp_path, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.delitem(sys.modules, 'timm_vipriors.report.plots', raising=False)
+    monkeypatch.delattr('timm_vipriors.report.plots', raising=False)
+    with pytest.raises(UserError, match=r"pip install 'timm-vipriors\[report\]'"):
+        build_report([write_run(tmp_path / 'run', HEADER, '0,1,2,3,4,5')])

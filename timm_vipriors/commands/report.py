@@ -3,8 +3,12 @@
 import argparse
 import os
 
+<<<<<<< HEAD
 from ..errors import UserError
 from .common import add_parser, check_output
+=======
+from .common import add_parser
+>>>>>>> report
 
 _EXAMPLES = [
     'timm-vipriors report output/train/RUN -o report.html',
@@ -18,42 +22,33 @@ def add(commands: argparse._SubParsersAction) -> None:
     report = add_parser(
         commands,
         'report',
-        help='make a page of trainings and of how good models are',
-        description='Write one HTML file, which needs nothing else: the curves of trainings; and of score files '
-        'accuracy, calibration, confused classes, accuracy by class and the most confident mistakes.',
+        help='make a page on runs and on how good models are',
+        description='Write one self-contained HTML file: the curves of training runs; and of score files the accuracy, '
+        'calibration, confused classes, accuracy by class and most confident mistakes.',
         examples=_EXAMPLES,
     )
     report.add_argument(
-        'source', nargs='+', metavar='RUN_DIR|SCORES', help='folders that trainings wrote, and score files, any number'
+        'source', nargs='+', metavar='RUN_DIR|SCORES', help='folders of training runs, and score files, any number'
     )
     report.add_argument('-o', '--output', required=True, metavar='FILE', help='the page to write, such as report.html')
     report.add_argument(
         '--images', metavar='DIR', help='show mistakes as pictures, from the folder that the file names are relative to'
     )
     report.add_argument('--title', metavar='T', help='the title of the page (default: what is in it)')
-    report.add_argument('--force', action='store_true', help='write over the page')
+    report.add_argument('--force', action='store_true', help='replace the page if it exists')
     report.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..files import atomic_write
-    from ..report.images import check_images
-    from ..report.page import build_page
+    from ..files import plural
+    from ..report import write_report
 
-    _check_output(args)
-    if args.images is not None:
-        check_images(args.images)
-    runs, models = _read(args.source)
-    if args.images is not None and not models:
-        raise UserError('--images shows mistakes of models: give a score file too, or leave it out')
-    page = build_page(runs, models, title=args.title, images=args.images).encode()
-    try:
-        with atomic_write(args.output) as partial, open(partial, 'wb') as file:
-            file.write(page)
-    except OSError as e:
-        raise UserError(f'the page cannot be written: {e}') from e
-    print(f'{args.output}: {_count(len(runs), "training")}, {_count(len(models), "model")}, {len(page) / 1000:,.0f} kB')
+    write_report(args.output, args.source, images=args.images, title=args.title, force=args.force)
+    runs = sum(map(os.path.isdir, args.source))
+    size = os.path.getsize(args.output) / 1000
+    print(f'{args.output}: {plural(runs, "run")}, {plural(len(args.source) - runs, "model")}, {size:,.0f} kB')
     return 0
+<<<<<<< HEAD
 
 
 def _check_output(args: argparse.Namespace) -> None:
@@ -86,3 +81,5 @@ def _read(sources: list[str]) -> tuple[list, list]:
 
 def _count(number: int, noun: str) -> str:
     return f'{number} {noun}{"" if number == 1 else "s"}'
+=======
+>>>>>>> report

@@ -1,1 +1,6 @@
-"""A page on trainings and on how good models are: figures, charts, and the HTML around them."""
+"""One HTML page on training runs and on how good models are."""
+
+from .page import build_report, write_report
+from .runs import TrainingRun, read_run
+
+__all__ = ['TrainingRun', 'build_report', 'read_run', 'write_report']

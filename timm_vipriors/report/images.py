@@ -2,59 +2,40 @@
 
 import base64
 import io
-import os
 import warnings
 from pathlib import Path, PurePath
-
-from ..errors import UserError
 
 THUMBNAIL = 160  # pixels of the longer side
 
 
-def check_images(folder: str) -> None:
-    """Raise if there is no folder to take the images from."""
-    if not os.path.isdir(folder):
-        raise UserError(f'--images: {folder} is not a folder; expected the one that the file names are relative to')
-
-
 def thumbnail(folder: str, name: str) -> tuple[str, int] | str:
-    """A small JPEG of an image.
+    """A small JPEG of an image as the model saw it, by the decoder of training and prediction.
+
+    Like there an image is not turned by its EXIF orientation, so a photo of a phone may lie on its side here too.
 
     Args:
         folder: Where the images lie.
-        name: The image's name, relative to the folder. It comes from a file, which may be anyone's.
+        name: The image's name, relative to the folder. It comes from a score file, which need not be the user's own.
 
     Returns:
         The data URI and the longer side of the image as it was, in pixels; or why there is none, in a few words.
     """
+    from ..data.datasets import CorruptImageError, decode
+
     path = PurePath(name)
     # by its name alone: links that lie in the folder are the user's own, and subsets are made of them
     if path.is_absolute() or path.drive or '..' in path.parts or '\0' in name:
         return 'refused: the name leads out of the folder'
     file = Path(folder, path)
-    if not file.exists():
-        return 'file not found'
     if not file.is_file():
-        return 'not a file'
-    return _encode(file)
-
-
-def _encode(path: Path) -> tuple[str, int] | str:
-    from PIL import Image, ImageOps
-
+        return 'not a file' if file.exists() else 'file not found'
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), file.open('rb') as content:
             warnings.simplefilter('ignore')  # of broken metadata
-            warnings.simplefilter('error', Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                size = max(image.size)
-                image.draft('RGB', (2 * THUMBNAIL, 2 * THUMBNAIL))  # lets the JPEG decoder skip pixels
-                small = ImageOps.exif_transpose(image).convert('RGB')
-            small.thumbnail((THUMBNAIL, THUMBNAIL))
-            out = io.BytesIO()
-            small.save(out, 'JPEG', quality=82, optimize=True)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return 'too many pixels'
-    except Exception:  # a decoder may raise anything on a broken file, and a tile is no reason to fail
+            image = decode(content, name, 'RGB')
+    except (CorruptImageError, OSError):
         return 'cannot be read as an image'
+    size, out = max(image.size), io.BytesIO()
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    image.save(out, 'JPEG', quality=82, optimize=True)
     return 'data:image/jpeg;base64,' + base64.b64encode(out.getvalue()).decode(), size

@@ -1,75 +1,128 @@
-"""The page of a report: one file of HTML that asks for nothing from elsewhere."""
+"""The page of a report: one HTML file that requests nothing from elsewhere."""
 
+import os
+import re
 from collections import Counter
 from collections.abc import Sequence
-from importlib import resources
 
 from .. import __version__
 from ..errors import UserError
-from .curves import MAX_RUNS, training_section
-from .figures import Figures, wilson
-from .markup import Markup, el
-from .runs import TrainingRun
-from .sections import counted, model_section, percent, table
+from ..files import atomic_write, plural
+from ..inference.scores import ScoreFile
+from .images import thumbnail
+from .measures import CALIBRATION_BINS, PROBABILITY_FLOOR, Predictions
+from .runs import COLUMNS, TrainingRun, read_run
 
-# a second wall behind the escaping: nothing is fetched and no script runs, whatever stands in a name
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+MAX_RUNS = 8  # as many as the page has colours
+
+_Path = str | os.PathLike
 
 
-def build_page(
-    runs: Sequence[TrainingRun],
-    models: Sequence[tuple[str, Figures]],
-    title: str | None = None,
-    images: str | None = None,
-) -> str:
-    """The page of trainings and of models.
+def write_report(
+    output: _Path, sources: Sequence[_Path], images: _Path | None = None, title: str | None = None, force: bool = False
+) -> None:
+    """Write the page of `build_report` to a file.
 
     Args:
-        runs: The trainings.
-        models: Paths of score files, and their figures.
-        title: The page's title; made from what was given if None.
-        images: The folder that the file names are relative to, for thumbnails.
+        output: The file.
+        sources: As in `build_report`.
+        images: As in `build_report`.
+        title: As in `build_report`.
+        force: Replace the file if it exists.
 
     Raises:
-        UserError: If nothing was given, or more runs than colours can tell apart.
+        UserError: As in `build_report`; or if the file exists, is one of the sources, or cannot be written.
     """
-    if not runs and not models:
-        raise UserError('nothing to report on: expected folders of trainings, score files, or both')
+    if os.path.isdir(output):
+        raise UserError(f'{output} is a folder: name a file in it, such as report.html')
+    if os.path.exists(output) and any(os.path.exists(s) and os.path.samefile(output, s) for s in sources):
+        raise UserError(f'{output} is one of the files to report on: name another file')
+    if os.path.lexists(output) and not force:  # a link that leads nowhere, too
+        raise UserError(f'{output} exists: name another file, or replace it with --force')
+    page = build_report(sources, images, title)
+    try:
+        with atomic_write(output) as partial:
+            partial.write_text(page, encoding='utf-8')
+    except OSError as e:
+        raise UserError(f'the page cannot be written: {e}') from e
+
+
+def build_report(sources: Sequence[_Path], images: _Path | None = None, title: str | None = None) -> str:
+    """The HTML page on training runs and on models. The same input gives the same page.
+
+    Args:
+        sources: Folders of runs, score files, and results of timm's inference.py.
+        images: The folder that the file names are relative to; with it the mistakes are shown as pictures.
+        title: The page's title; made from what is in it if None.
+
+    Raises:
+        UserError: If a source cannot be read, there are more runs than colours, or matplotlib or jinja2 is missing.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from timm_vipriors.inference import Scores
+        >>> scores = Scores(np.eye(2, dtype=np.float32), np.array(['a.png', 'b.png']), np.array([0, 0]))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     scores.save(f'{folder}/scores.npz')
+        ...     page = build_report([f'{folder}/scores.npz'], title='Two images')
+        >>> '<h1>Two images</h1>' in page
+        True
+    """
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+
+        from . import plots
+    except ImportError as e:
+        raise UserError(f"a report needs matplotlib and jinja2: pip install 'timm-vipriors[report]' ({e})") from e
+    if images is not None and not os.path.isdir(images):
+        raise UserError(f'{images} is not a folder: expected the one that the file names are relative to (--images)')
+    sources = [os.fspath(source) for source in sources]
+    runs = [read_run(source) for source in sources if os.path.isdir(source)]
+    paths = [source for source in sources if not os.path.isdir(source)]
     if len(runs) > MAX_RUNS:
-        raise UserError(f'expected at most {MAX_RUNS} trainings, whose curves can be told apart, got {len(runs)}')
-    names = _unique([figures.model or path for path, figures in models], [path for path, _ in models])
-    title = title or _title(runs, names)
-    headings = names if len(names) > 1 else ['Scores'] * len(names)
-    contents = [('training', 'Training')] if runs else []
-    contents += [('comparison', 'Comparison')] if len(models) > 1 else []
-    contents += [(f'model-{i}', name) for i, name in enumerate(headings, 1)]
+        raise UserError(f'expected at most {MAX_RUNS} runs, whose curves can be told apart, got {len(runs)}')
+    if not sources or (images is not None and not paths):
+        raise UserError('expected folders of runs, score files, or both; with --images at least one score file')
+    models = [_read_predictions(path) for path in paths]
+    labelled = [model.labelled() for model in models]
     run_names = _unique([run.name for run in runs], [run.path for run in runs])
-    parts = [
-        _header(title, runs, models, contents if len(contents) > 1 else []),
-        training_section(runs, run_names) if runs else None,
-        _comparison(models, names) if len(models) > 1 else None,
-        *(
-            model_section(figures, name, f'model-{i}', images)
-            for i, (name, (_, figures)) in enumerate(zip(headings, models, strict=True), 1)
-        ),
-    ]
-    head = el(
-        'head',
-        el('meta', charset='utf-8'),
-        el('meta', http_equiv='Content-Security-Policy', content=_POLICY),
-        el('meta', name='viewport', content='width=device-width, initial-scale=1'),
-        el('meta', name='color-scheme', content='light dark'),
-        el('title', title),
-        el('style', Markup(resources.files(__package__).joinpath('page.css').read_text(encoding='utf-8'))),
+    names = _unique([model.model or path for model, path in zip(models, paths, strict=True)], paths)
+    same_images = all(map(len, labelled)) and len({model.images() for model in labelled}) == 1
+
+    options = dict(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(loader=PackageLoader(__package__, ''), **options)
+    environment.filters.update(number=_number, percent=_percent, measured=_measured, heading=_HEADINGS.get)
+    page = environment.get_template('page.html').render(
+        title=title or _title(names, 'models') or _title(run_names, 'runs'),
+        runs=list(zip(run_names, runs, strict=True)),
+        columns=[column for column in COLUMNS if any(column in run.columns for run in runs)],
+        settings=_settings(runs),
+        models=list(zip(names if len(names) > 1 else ['Scores'], paths, models, labelled, strict=False)),
+        same_images=same_images,
+        compared=_compare(labelled, same_images),
+        thumbnail=None if images is None else lambda name: thumbnail(os.fspath(images), name),
+        plots=plots,
+        plural=plural,
+        bins=CALIBRATION_BINS,
+        floor=PROBABILITY_FLOOR,
+        version=__version__,
     )
-    footer = el('footer', f'Made by timm-vipriors {__version__}.')
-    return f'<!doctype html>\n{el("html", head, el("body", el("main", *parts), footer), lang="en")}\n'
+    # names of files can hold characters that HTML cannot
+    return re.sub('[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]', '\ufffd', page.lstrip())
 
 
-def _title(runs: Sequence[TrainingRun], names: Sequence[str]) -> str:
-    if names:
-        return names[0] if len(names) == 1 else f'{len(names)} models compared'
-    return runs[0].name if len(runs) == 1 else f'{len(runs)} trainings compared'
+def _read_predictions(path: str) -> Predictions:
+    if not os.path.exists(path):
+        raise UserError(f'{path} does not exist: expected the folder of a run, or a score file')
+    try:
+        return Predictions.of(ScoreFile.open(path).load())
+    except (ValueError, OSError, ImportError) as e:
+        raise UserError(str(e)) from e
+
+
+def _title(names: Sequence[str], what: str) -> str:
+    return names[0] if len(names) == 1 else f'{len(names)} {what} compared' if names else ''
 
 
 def _unique(short: Sequence[str], full: Sequence[str]) -> list[str]:
@@ -78,69 +131,43 @@ def _unique(short: Sequence[str], full: Sequence[str]) -> list[str]:
     return [s if times[s] == 1 else f if s == f else f'{s} ({f})' for s, f in zip(short, full, strict=True)]
 
 
-def _header(
-    title: str,
-    runs: Sequence[TrainingRun],
-    models: Sequence[tuple[str, Figures]],
-    contents: Sequence[tuple[str, str]],
-) -> Markup:
-    given = [
-        el('li', el('b', 'Training '), el('code', r.path), f' {counted(len(r.epochs), "epoch", "epochs")}')
-        for r in runs
-    ]
-    given += [
-        el(
-            'li',
-            el('b', 'Scores '),
-            el('code', path),
-            f' {f.model or "unnamed model"}, {counted(f.count, "image", "images")}, ',
-            counted(len(f.class_names), 'class', 'classes'),
-        )
-        for path, f in models
-    ]
-    links = [el('a', text, href=f'#{anchor}') for anchor, text in contents]
-    return el(
-        'header',
-        el('p', 'timm-vipriors report', class_='kicker'),
-        el('h1', title),
-        el('ul', *given, class_='given'),
-        el('nav', *links, aria_label='On this page') if links else None,
-    )
+def _settings(runs: Sequence[TrainingRun]) -> list[list[str]]:
+    """A row for each setting with its value in every run; those that differ come first."""
+    keys = dict.fromkeys(key for run in runs for key in run.settings)
+    rows = [[str(key), *(str(run.settings.get(key, '–'))[:300] or "''" for run in runs)] for key in keys]
+    return sorted(rows, key=lambda row: len(set(row[1:])) == 1)
 
 
-def _comparison(models: Sequence[tuple[str, Figures]], names: Sequence[str]) -> Markup:
-    measured = [figures.measured for _, figures in models]
-    same = None not in measured and len({m.images for m in measured}) == 1
-    columns = [  # heading, value, text; a smaller value is better in the last two
-        ('Top-1', lambda m: -m.top1, lambda m: percent(m.top1, 2)),
-        ('95 % interval', None, _interval_text),
-        ('Top-5', lambda m: -1 if m.top5 is None else -m.top5, lambda m: '–' if m.top5 is None else percent(m.top5, 2)),
-        ('Cross-entropy', lambda m: m.cross_entropy, lambda m: f'{m.cross_entropy:.3f}'),
-        ('Calibration error', lambda m: m.calibration.error, lambda m: percent(m.calibration.error, 2)),
-    ]
-    rows = []
-    for i, ((path, figures), name) in enumerate(zip(models, names, strict=True), 1):
-        m = figures.measured
-        row: list[object] = [el('a', name, href=f'#model-{i}'), el('code', path), f'{len(figures.class_names):,}']
-        row.append(f'{m.count:,}' if m else '–')
-        for _, value, text in columns:
-            best = m and same and value and text(m) == text(min(measured, key=value)) != '–'
-            row.append(el('strong', text(m)) if best else text(m) if m else '–')
-        rows.append(row)
-    if same:
-        note = 'All were measured on the same images; the best figure of each column is bold.'
-    else:
-        note = 'Not all were measured on the same labelled images, so their figures cannot be compared directly.'
-    head = ['Model', 'File', 'Classes', 'n', *(text for text, _, _ in columns)]
-    content = table('The models', head, rows, [False, False] + [True] * 7)
-    return el(
-        'section',
-        el('h2', 'Comparison'),
-        el('div', content, el('p', note, class_='note'), class_='card'),
-        id='comparison',
-    )
+def _compare(models: Sequence[Predictions], same_images: bool) -> dict[str, list[tuple[str, bool]]]:
+    """Each measure of each model as text, and whether it is the best, which needs the same images."""
+    columns = {}
+    for heading, (measure, show, best) in _COMPARED.items():
+        values = [getattr(model, measure) if model else None for model in models]
+        winner = show(best((value for value in values if value is not None), default=None)) if same_images else None
+        columns[heading] = [(show(value), value is not None and show(value) == winner) for value in values]
+    return columns
 
 
-def _interval_text(measured) -> str:
-    low, high = wilson(measured.correct, measured.count)
-    return f'{low * 100:.1f} to {percent(high)}'
+def _number(value: float | None, spec: str = '.3f') -> str:
+    text = '–' if value is None or value != value else format(value, spec)
+    return text if text.strip('-0.') else text.removeprefix('-')  # no negative zero
+
+
+def _percent(share: float | None, decimals: int = 2) -> str:
+    return '–' if share is None else f'{_number(share * 100, f".{decimals}f")}\u00a0%'
+
+
+def _measured(value: float, column: str) -> str:
+    return _number(value, '.2f' if 'top' in column else '.3g' if column == 'lr' else '.4f')
+
+
+_HEADINGS = dict(
+    zip(COLUMNS, ('Training loss', 'Validation loss', 'Top-1, %', 'Top-5, %', 'Learning rate'), strict=True)
+)
+_COMPARED = {  # heading: measure, its format, which value is the best
+    'Top-1': ('top1', _percent, max),
+    'Balanced': ('balanced_accuracy', _percent, max),
+    'Top-5': ('top5', _percent, max),
+    'Cross-entropy': ('cross_entropy', _number, min),
+    'Calibration error': ('calibration_error', _percent, min),
+}

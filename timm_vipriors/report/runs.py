@@ -1,23 +1,23 @@
-"""What a training left in its folder: timm's summary.csv, a row for each epoch, and its settings in args.yaml."""
+"""What a run left in its folder: timm's summary.csv, a row for each epoch, and its settings in args.yaml."""
 
 import csv
-import math
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from ..errors import UserError
+from ..files import first_line
 
-SUMMARY, SETTINGS = 'summary.csv', 'args.yaml'
 COLUMNS = ('train_loss', 'eval_loss', 'eval_top1', 'eval_top5', 'lr')
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A training.
+    """A training run.
 
-    Args:
+    Attributes:
         name: The folder's name.
         path: The folder as it was given.
         epochs: The epochs in order, each once, (E,).
@@ -31,99 +31,68 @@ class TrainingRun:
     columns: dict[str, np.ndarray]
     settings: dict
 
+    def values(self, column: str) -> np.ndarray:
+        """A column's numbers, all nan where the run has none, (E,)."""
+        return self.columns.get(column, np.full(len(self.epochs), np.nan))
+
     def best(self) -> tuple[str, int] | None:
         """The column by which epochs were compared and the position of the best, or None without a number."""
-        wanted = f'eval_{self.settings.get("eval_metric", "top1")}'
-        for column in (wanted, 'eval_top1', 'eval_loss', 'train_loss'):
-            values = self.columns.get(column)
-            if values is not None and np.isfinite(values).any():
+        for column in (f'eval_{self.settings.get("eval_metric", "top1")}', 'eval_top1', 'eval_loss', 'train_loss'):
+            values = self.values(column)
+            if np.isfinite(values).any():
                 # the first of equals, as timm keeps it
                 usable = np.where(np.isfinite(values), values if 'loss' not in column else -values, -np.inf)
                 return column, int(usable.argmax())
         return None
 
 
-def read_run(folder: str) -> TrainingRun:
+def read_run(folder: str | os.PathLike) -> TrainingRun:
     """Read a folder of timm's train script, or of ours.
 
-    An epoch that is there twice, because a training was resumed from an earlier one, counts as it was done last.
+    An epoch that is there twice, because the run was resumed from an earlier one, counts as it was done last.
 
     Raises:
         UserError: If the folder has no summary.csv, or one of the files is not what the script writes.
     """
-    path = os.path.join(folder, SUMMARY)
-    if not os.path.isfile(path):
+    path = Path(folder, 'summary.csv')
+    if not path.is_file():
         raise UserError(
-            f'{folder} has no {SUMMARY}: expected the folder that a training wrote (output/train/RUN), or a score file'
+            f'{folder} has no summary.csv: expected the folder of a run (output/train/RUN), or a score file'
         )
-    rows: dict[int, dict[str, float]] = {}
+    rows, header, line = {}, [], 0
     try:
         with open(path, encoding='utf-8-sig', newline='') as file:
-            for epoch, row in _read_rows(path, file):
-                rows[epoch] = row
-    except (UnicodeDecodeError, csv.Error, OSError) as e:
-        raise UserError(f'{path} is not the CSV file that a training writes: {e}') from None
-    if not rows:
-        raise UserError(f'{path} has no epochs: the training has not finished one yet')
-    epochs = sorted(rows)
-    columns = {name: np.array([rows[e].get(name, math.nan) for e in epochs]) for name in COLUMNS}
+            for line, cells in enumerate(csv.reader(file), 1):  # noqa: B007  for the message
+                if cells[:1] == ['epoch']:  # a resumed run writes another header, which holds from there on
+                    header = cells
+                elif cells:
+                    row = dict(zip(header, cells, strict=True))
+                    rows[int(row['epoch'])] = {name: float(row[name]) for name in COLUMNS if row.get(name)}
+    except (ValueError, csv.Error, OSError) as e:
+        expected = f'{len(header)} numbers ({",".join(header)})' if header else 'a header that begins with epoch'
+        raise UserError(f'{path}, line {line}: expected {expected}: {first_line(e)}') from e
+    columns = {name: np.array([rows[epoch].get(name, np.nan) for epoch in sorted(rows)]) for name in COLUMNS}
+    columns = {name: values for name, values in columns.items() if not np.isnan(values).all()}
+    if not columns:
+        raise UserError(f'{path} has no epochs yet, or none of the columns {", ".join(COLUMNS)}')
     return TrainingRun(
         name=os.path.basename(os.path.abspath(folder)),
-        path=folder,
-        epochs=np.array(epochs),
-        columns={name: values for name, values in columns.items() if not np.isnan(values).all()},
-        settings=_read_settings(os.path.join(folder, SETTINGS)),
+        path=os.fspath(folder),
+        epochs=np.array(sorted(rows)),
+        columns=columns,
+        settings=_read_settings(Path(folder, 'args.yaml')),
     )
 
 
-def _read_rows(path: str, file):
-    """Epochs and their numbers by column. Every header, a resumed training writes another, holds from there on."""
-    header = None
-    lines = csv.reader(file)
-    for cells in lines:
-        where = f'{path}, line {lines.line_num}'
-        if not cells:
-            continue
-        if cells[0] == 'epoch':
-            header = cells
-            if not set(header) & set(COLUMNS):
-                raise UserError(f'{where}: expected some of the columns {", ".join(COLUMNS)}, got {",".join(cells)!r}')
-            continue
-        if header is None:
-            raise UserError(f'{where}: expected a header that begins with epoch, got {",".join(cells)!r:.80}')
-        if len(cells) != len(header):
-            raise UserError(f'{where}: expected {len(header)} values ({",".join(header)}), got {len(cells)}')
-        row = dict(zip(header, cells, strict=True))
-        try:
-            yield _epoch(row['epoch']), {name: _number(row[name]) for name in COLUMNS if row.get(name)}
-        except ValueError as e:
-            raise UserError(f'{where}: expected a number for each column, got {",".join(cells)!r:.80} ({e})') from None
-
-
-def _epoch(text: str) -> int:
-    if not 0 <= int(text) < 10**9:
-        raise ValueError('an epoch is a number from 0')
-    return int(text)
-
-
-def _number(text: str) -> float:
-    """A number; one that no chart has an axis for is infinite, or 0."""
-    value = float(text)
-    if abs(value) > 1e100:
-        return math.copysign(math.inf, value)
-    return 0.0 if abs(value) < 1e-100 else value
-
-
-def _read_settings(path: str) -> dict:
+def _read_settings(path: Path) -> dict:
     import yaml  # comes with timm
 
-    if not os.path.exists(path):
+    if not path.exists():
         return {}
     try:
-        with open(path, encoding='utf-8') as file:
-            settings = yaml.safe_load(file)
-    except Exception as e:  # a tag with a value that is none makes safe_load raise anything
-        raise UserError(f'{path} is not the YAML file that a training writes: {" ".join(str(e).split())}') from None
+        settings = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except Exception as e:  # a tag with a value that does not fit makes safe_load raise anything
+        raise UserError(f'{path} is not the YAML file that a run writes: {" ".join(str(e).split())}') from e
     if not isinstance(settings, dict):
         raise UserError(f'{path}: expected a name and a value on each line, got {str(settings)[:80]!r}')
     return settings

@@ -1,0 +1,185 @@
+"""What a report says about a model: numbers from its scores, and nothing about how they look on the page."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import UserError
+from ..inference.scores import Scores
+
+CALIBRATION_BINS = 15
+PROBABILITY_FLOOR = 1e-12  # a vote may give the true class 0, whose logarithm would hide all other images
+
+_CHUNK = 4096  # rows at a time, so that 50,000 × 1,000 scores need no second copy
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What one model says about N images, without the (N, C) scores themselves.
+
+    The properties need a true class for every row: see `labelled`.
+
+    Attributes:
+        model: What made the scores; may be empty.
+        class_names: Names of the classes, (C,); indices as text where the score file has none.
+        has_names: Whether the score file names its classes.
+        filenames: The images, (N,).
+        targets: The true classes, -1 where unknown, (N,).
+        predicted: The class with the highest score, the first among equals, (N,).
+        confidence: That score, (N,).
+        target_score: The true class's score, (N,).
+        target_rank: Its rank, 0 for the highest; equal scores rank by class index, (N,).
+    """
+
+    model: str
+    class_names: np.ndarray
+    has_names: bool
+    filenames: np.ndarray
+    targets: np.ndarray
+    predicted: np.ndarray
+    confidence: np.ndarray
+    target_score: np.ndarray
+    target_rank: np.ndarray
+
+    @classmethod
+    def of(cls, scores: Scores) -> 'Predictions':
+        """Reduce the scores of a model to what a report needs."""
+        count, classes = scores.scores.shape
+        if count == 0:
+            raise UserError('the score file has no rows: predict at least one image')
+        targets = np.full(count, -1) if scores.targets is None else scores.targets
+        has_names = scores.class_names is not None
+        names = scores.class_names if has_names else np.arange(classes).astype(str)
+        parts = []
+        for start in range(0, count, _CHUNK):
+            block, target = scores.scores[start : start + _CHUNK], targets[start : start + _CHUNK, None]
+            own = np.take_along_axis(block, np.maximum(target, 0), axis=1)
+            before = (block > own) | ((block == own) & (np.arange(classes) < target))
+            parts.append((block.argmax(axis=1), block.max(axis=1).astype(float), own[:, 0], before.sum(axis=1)))
+        return cls(
+            scores.model, names, has_names, scores.filenames, targets, *map(np.concatenate, zip(*parts, strict=True))
+        )
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.filenames)
+
+    def labelled(self) -> 'Predictions':
+        """The rows whose true class is known, which may be none."""
+        rows = ('filenames', 'targets', 'predicted', 'confidence', 'target_score', 'target_rank')
+        return replace(self, **{name: getattr(self, name)[self.targets >= 0] for name in rows})
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether each prediction is right, (N,)."""
+        return self.predicted == self.targets
+
+    @property
+    def top1(self) -> float:
+        """The share of images predicted right."""
+        return float(self.correct.mean())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % score interval of `top1`."""
+        return wilson(int(self.correct.sum()), len(self))
+
+    @property
+    def top5(self) -> float | None:
+        """The share of images whose true class has one of the five highest scores; None with five classes or fewer."""
+        return float((self.target_rank < 5).mean()) if len(self.class_names) > 5 else None
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean accuracy (recall) of the classes that occur."""
+        return float(np.mean([accuracy for _, accuracy, _ in self.accuracy_by_class()]))
+
+    @property
+    def cross_entropy(self) -> float:
+        """The mean of −log p(true class) in nats, with p raised to `PROBABILITY_FLOOR`."""
+        return float(-np.log(np.clip(self.target_score, PROBABILITY_FLOOR, 1, dtype=float)).mean())
+
+    @property
+    def floored(self) -> int:
+        """The images whose p(true class) is below `PROBABILITY_FLOOR`."""
+        return int((self.target_score < PROBABILITY_FLOOR).sum())
+
+    @property
+    def calibration_error(self) -> float:
+        """The mean over the images of |accuracy − mean confidence| of their bin (expected calibration error)."""
+        _, correct, confidence = self.calibration()
+        return float(np.abs(correct - confidence).sum() / len(self))  # the bins' counts cancel
+
+    def calibration(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Images, those predicted right and the sum of the confidences in each of `CALIBRATION_BINS`, all (bins,).
+
+        Bins have equal width; a confidence on an edge is in the lower one.
+        """
+        index = np.searchsorted(np.arange(1, CALIBRATION_BINS) / CALIBRATION_BINS, self.confidence, side='left')
+        weights = (None, self.correct, self.confidence)
+        return tuple(np.bincount(index, weights=w, minlength=CALIBRATION_BINS) for w in weights)
+
+    def accuracy_by_class(self) -> list[tuple[str, float, int]]:
+        """Name, accuracy and number of images of each class that occurs, the worst first."""
+        classes = len(self.class_names)
+        counts = np.bincount(self.targets, minlength=classes)
+        correct = np.bincount(self.targets[self.correct], minlength=classes)
+        rows = [(str(self.class_names[i]), float(correct[i] / counts[i]), int(counts[i])) for i in counts.nonzero()[0]]
+        return sorted(rows, key=lambda row: row[1])
+
+    def confusion(self) -> tuple[np.ndarray, np.ndarray]:
+        """Counts by true (rows) and predicted class (columns), and the shade of each in [0, 1], both (C, C).
+
+        A right cell's shade is its share of the row, a wrong cell's the root of its share by the largest such share, so
+        that the few mistakes of a good model can be seen.
+        """
+        classes = len(self.class_names)
+        counts = np.bincount(self.targets * classes + self.predicted, minlength=classes**2).reshape(classes, classes)
+        shares, right = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), np.eye(classes, dtype=bool)
+        most = shares[~right].max(initial=1e-9)
+        return counts, np.where(right, shares, np.sqrt(shares / most))
+
+    def confused_pairs(self) -> list[tuple[str, str, int, float]]:
+        """True class, predicted class, images and their share of the true class; the commonest first, then by share."""
+        classes, wrong = len(self.class_names), ~self.correct
+        keys, counts = np.unique(self.targets[wrong] * classes + self.predicted[wrong], return_counts=True)
+        true, predicted = np.divmod(keys, classes)
+        shares = counts / np.bincount(self.targets, minlength=classes)[true]
+        order = np.lexsort((keys, -shares, -counts))
+        names = self.class_names
+        return [(str(names[true[i]]), str(names[predicted[i]]), int(counts[i]), float(shares[i])) for i in order]
+
+    def mistakes(self) -> list[tuple[str, str, str, float]]:
+        """File, true class, predicted class and confidence of the images predicted wrong, the most confident first."""
+        wrong = np.flatnonzero(~self.correct)
+        order = wrong[np.argsort(-self.confidence[wrong], kind='stable')]
+        columns = self.filenames, self.class_names[self.targets], self.class_names[self.predicted], self.confidence
+        return list(zip(*(column[order].tolist() for column in columns), strict=True))
+
+    def predicted_classes(self) -> list[tuple[str, int]]:
+        """Name and number of images of each class that was predicted, the commonest first."""
+        counts = np.bincount(self.predicted)
+        return [(str(self.class_names[i]), int(counts[i])) for i in np.argsort(-counts, kind='stable') if counts[i]]
+
+    def images(self) -> frozenset[tuple[str, str | int]]:
+        """Each file with its true class, to tell whether two models saw the same.
+
+        Classes are compared by name, since two models can have them in another order; the index of a file without names
+        equals no name.
+        """
+        classes = self.class_names[self.targets] if self.has_names else self.targets
+        return frozenset(zip(self.filenames.tolist(), classes.tolist(), strict=True))
+
+
+def wilson(correct: int, count: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a share.
+
+    Example:
+        >>> low, high = wilson(7, 10)
+        >>> f'{low:.3f} to {high:.3f}'
+        '0.397 to 0.892'
+    """
+    from scipy.stats import binomtest  # slow to import
+
+    low, high = binomtest(correct, count).proportion_ci(method='wilson')
+    return float(low), float(high)
