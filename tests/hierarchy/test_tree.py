@@ -265,60 +265,6 @@ def test_bare_state_dicts(model, tmp_path):
         assert ClassHierarchy.from_checkpoint(tmp_path / name) == expected
 
 
-@pytest.mark.parametrize('known', [True, False])
-@pytest.mark.parametrize(
-    ('arch', 'key'),
-    [
-        ('test_convnext', 'head.fc'),
-        ('test_vit', 'head'),
-        ('test_efficientnet', 'classifier'),
-        ('test_nfnet', 'head.fc'),
-    ],
-)
-def test_classifiers_of_other_models(arch, key, known, tmp_path):
-    model = timm.create_model(arch, num_classes=6)
-    torch.nn.init.normal_(model.get_classifier().weight)
-    torch.save({'state_dict': model.state_dict(), 'arch': f'{arch}.some_tag' if known else 'mine'}, tmp_path / 'm.pth')
-    assert f'{key}.weight' in model.state_dict()
-    expected = ClassHierarchy.induce(model.get_classifier().weight)
-    assert ClassHierarchy.from_checkpoint(tmp_path / 'm.pth') == expected
-
-
-def test_arch_says_which_layer_it_is(tmp_path):
-    right, wrong = torch.randn(5, 8), torch.randn(5, 8)
-    state = {'head.fc.weight': wrong, 'fc.weight': right}
-    torch.save({'state_dict': state, 'arch': 'test_dsk_resnext'}, tmp_path / 'm.pth')
-    assert ClassHierarchy.from_checkpoint(tmp_path / 'm.pth') == ClassHierarchy.induce(right)
-    torch.save({'state_dict': state, 'arch': 'unknown'}, tmp_path / 'm.pth')
-    assert ClassHierarchy.from_checkpoint(tmp_path / 'm.pth') == ClassHierarchy.induce(wrong)
-    state = {'head.weight': right, 'head_dist.weight': wrong}  # a record with two classifiers: the first one
-    torch.save({'state_dict': state, 'arch': 'deit_tiny_distilled_patch16_224'}, tmp_path / 'm.pth')
-    assert ClassHierarchy.from_checkpoint(tmp_path / 'm.pth') == ClassHierarchy.induce(right)
-
-
-def test_convolution_as_classifier(tmp_path):
-    weight = torch.randn(5, 8, 1, 1)
-    torch.save({'classifier.weight': weight}, tmp_path / 'm.pth')
-    assert ClassHierarchy.from_checkpoint(tmp_path / 'm.pth') == ClassHierarchy.induce(weight[:, :, 0, 0])
-
-
-@pytest.mark.parametrize(
-    'content',
-    [
-        {'body.weight': torch.ones(3, 3)},
-        {'fc.weight': torch.ones(3, 3, 2, 2)},
-        {'fc.weight': torch.ones(3)},
-        {'state_dict': {}},
-        {'state_dict': 1},
-        [torch.ones(2, 2)],
-    ],
-)
-def test_no_classifier(content, tmp_path):
-    torch.save(content, tmp_path / 'm.pth')
-    with pytest.raises(ValueError, match=r'm\.pth has no classifier'):
-        ClassHierarchy.from_checkpoint(tmp_path / 'm.pth')
-
-
 class Harmful:
     def __reduce__(self):
         return print, ('code from a checkpoint was run',)

@@ -10,13 +10,14 @@ import timm
 import torch
 from PIL import Image
 from timm.data import ImageNetInfo, create_transform, infer_imagenet_subset, resolve_data_config
+from timm.data.loader import adapt_to_chs
 from timm.utils import reparameterize_model
 from torch import nn
 
 from ..checkpoint import DATA_KEYS, DESCRIPTION, Checkpoint
 from ..data.strict import decode
 from ..files import atomic_write, first_line, first_names
-from .predict import predict, probabilities
+from .predict import check_class_names, predict, probabilities
 from .scores import Scores
 from .tta import create_tta_transform
 
@@ -134,14 +135,17 @@ def load_classifier(
     source = None if checkpoint is None else Checkpoint.read(os.fspath(checkpoint).removeprefix('local-dir:'))
     name = model or (source and source.model)
     if name is None:
-        raise ValueError(f'{source.path if source else "load_classifier"} does not say which model it is of: name it')
+        raise ValueError(
+            f'{source.path if source else "load_classifier"} does not say which model it is of: name it with --model'
+        )
     if source is None and timm.is_model(name) and not timm.is_model_pretrained(name):
         raise ValueError(f'there are no published weights for {name}: name a checkpoint')
     values = _resolved({key: value for key, value in settings.items() if value not in (None, '', {}, [])}, source)
     about = {key: values.get(key) for key in ('num_classes', 'in_chans', 'gp', 'model_kwargs')}
     try:
         kwargs = {**(about['model_kwargs'] or {}), 'num_classes': about['num_classes'], 'in_chans': about['in_chans']}
-        network = timm.create_model(name, pretrained=source is None, global_pool=about['gp'], **kwargs)
+        kwargs |= {'global_pool': about['gp']} if about['gp'] else {}
+        network = timm.create_model(name, pretrained=source is None, **kwargs)
     except Exception as e:  # model_kwargs go into the model as they are
         raise ValueError(f'the model {name} cannot be made with these settings: {first_line(e)}') from e
     if source is not None:
@@ -150,6 +154,7 @@ def load_classifier(
     try:
         config = resolve_data_config(values, model=network)
         config['input_size'] = (values['in_chans'], *config['input_size'][1:])
+        config.update({key: tuple(adapt_to_chs(config[key], values['in_chans'])) for key in ('mean', 'std')})
         about = {**about, 'model': name, 'num_classes': network.num_classes, 'class_names': class_names, **config}
         # where timm's own functions, such as save_for_hf, look
         more = dict(num_classes=network.num_classes, label_names=class_names, test_input_size=None, test_crop_pct=None)
@@ -186,6 +191,8 @@ def _resolved(settings: dict[str, Any], source: Checkpoint | None) -> dict[str, 
     values = {**said, **settings, 'in_chans': channels, 'img_size': None}
     if (crop := values.get('crop_pct')) is not None and not 0 < crop < math.inf:
         raise ValueError(f'--crop-pct must be above 0, got {crop}')
+    if values.get('crop_mode') not in (None, 'center', 'squash', 'border'):  # timm would take it for center
+        raise ValueError(f'--crop-mode must be center, squash or border, got {values["crop_mode"]}')
     for key in ('mean', 'std'):
         if (given := values.get(key)) and len(given) not in (1, channels):
             raise ValueError(f'--{key}: expected one number, or one for each of {channels} channels, got {given}')
@@ -219,8 +226,7 @@ def _agreed_names(names: Sequence[str] | None, source: Checkpoint | None, networ
             f'contradict ({first_names(names)}): leave --classes out'
         )
     names = own if names is None else list(names)
-    if names is not None and len(names) != network.num_classes:
-        raise ValueError(f'{len(names)} class names were given for a model of {network.num_classes} classes')
+    check_class_names(names, network.num_classes)
     if names is None and source and source.get('class_map'):
         raise ValueError(
             f'{source.path} was trained with a --class-map, whose order of classes it does not say: give '

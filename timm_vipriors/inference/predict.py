@@ -2,20 +2,24 @@
 
 import logging
 import os
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from timm.data import create_dataset
+from timm.data.loader import adapt_to_chs
 from timm.data.readers.reader_image_folder import ReaderImageFolder
 from torch import nn
 from torch.utils.data import DataLoader
 
 from ..data.strict import StrictImageDataset
-from ..files import first_names, plural, progress_bar
-from .scores import Scores, checked_names
+from ..files import first_line, first_names, plural, progress_bar
+from .scores import Scores
 from .tta import create_tta_transform, parse_tta, views
 
 _logger = logging.getLogger(__name__)
@@ -68,12 +72,17 @@ def predict(
         class_names = names if len(names) == model.num_classes else None
         if class_names:
             _logger.warning('the classes are taken to be those of %s/train, since the checkpoint names none', root)
-    if class_names is not None:
-        checked_names('the model', 'class name', np.array(class_names), model.num_classes)
+    check_class_names(class_names, model.num_classes)
     dataset = image_folder(root, split, class_names, 'L' if data_config['input_size'][0] == 1 else 'RGB')
     targets = folder_targets(dataset.reader, class_names)
-    dataset.transform = create_tta_transform(tta, data_config, train_config, seed)
+    try:  # before the first batch; timm and torchvision check little, and by all kinds of exceptions
+        dataset.transform = create_tta_transform(tta, data_config, train_config, seed)
+        dataset.transform(Image.new(dataset.input_img_mode, (64, 64)))
+    except Exception as e:
+        raise ValueError(f'the views {tta!r} cannot be made of images: {first_line(e)}') from e
     loader = DataLoader(dataset, batch_size, num_workers=workers, pin_memory=device.type == 'cuda')
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)
     settings = dict(tta=tta, amp_dtype=amp_dtype, channels_last=channels_last)
     scores = np.empty((len(dataset), model.num_classes), np.float32)
     done = 0
@@ -98,9 +107,10 @@ def probabilities(
 ) -> torch.Tensor:
     """Mean of the probabilities `(B, num_classes)` over the views of a batch, uint8 `(B, V, C, H, W)`."""
     device = next(model.parameters()).device
-    mean, std = (255 * torch.tensor(data_config[key], device=device).view(-1, 1, 1) for key in ('mean', 'std'))
+    mean_and_std = (adapt_to_chs(data_config[key], batch.shape[2]) for key in ('mean', 'std'))
+    mean, std = (255 * torch.tensor(values, device=device).view(-1, 1, 1) for values in mean_and_std)
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    model.eval().to(memory_format=layout) if channels_last else model.eval()
+    model.eval()
     total = 0
     for view in views(tta, batch.to(device, non_blocking=True)):
         view = view.float().sub_(mean).div_(std).contiguous(memory_format=layout)
@@ -108,6 +118,14 @@ def probabilities(
             logits = model(view)
         total = total + logits.float().softmax(-1)
     return total / parse_tta(tta)[1]
+
+
+def check_class_names(names: Sequence[str] | None, num_classes: int) -> None:
+    """Raise a ValueError unless there is a name for each class of the model, and none twice."""
+    if names is not None and len(names) != num_classes:
+        raise ValueError(f'{len(names)} class names were given for a model of {num_classes} classes')
+    if twice := [name for name, count in Counter(names or ()).items() if count > 1]:
+        raise ValueError(f'class names are there more than once: {first_names(twice)}')
 
 
 def image_folder(root: str, split: str, class_names: list[str] | None, mode: str = 'RGB') -> StrictImageDataset:
