@@ -177,7 +177,7 @@ def test_folders_are_labels_only_where_they_are_classes(checkpoint, few_digits, 
     assert '% of the 36 in the folder of a class' in capsys.readouterr().out
     (data / '9').rename(data / 'other')
     run(data, *named, code=2)
-    assert 'data has 1 folder that no class of the model is called as (other)' in capsys.readouterr().err
+    assert 'data has 1 folder that the model has no class for (other)' in capsys.readouterr().err
     (data / 'x.png').unlink()
     for i, folder in enumerate(sorted(data.iterdir())):
         folder.rename(data / f'batch{i}')

@@ -89,15 +89,11 @@ def vote_scores(base: np.ndarray, members: Sequence[np.ndarray], threshold: floa
 
 
 def average(files: Files, weights: Sequence[float] | None = None) -> Ensemble:
-    """Average score files, or what `join_files` returns, as `timm-vipriors ensemble average` does.
+    """Average score files, as `timm-vipriors ensemble average` does.
 
     Args:
-        files: The score files.
+        files: The score files, or what `join_files` returns; see `join` for the errors.
         weights: A weight for each file, all 1 by default.
-
-    Raises:
-        ValueError: As of `join_files` and `weighted_average`.
-        OSError: If a file cannot be read.
     """
     joined = files if isinstance(files, Joined) else join_files(files)
     weights = [1.0] * len(joined.members) if weights is None else list(weights)
@@ -106,15 +102,11 @@ def average(files: Files, weights: Sequence[float] | None = None) -> Ensemble:
 
 
 def vote(files: Files, threshold: float = 0.7) -> Ensemble:
-    """Let score files vote, or what `join_files` returns, as `timm-vipriors ensemble vote` does.
+    """Let score files vote, as `timm-vipriors ensemble vote` does.
 
     Args:
-        files: The score files. The first is the base.
+        files: The score files, or what `join_files` returns; see `join` for the errors. The first is the base.
         threshold: The top probability that lets the base stand, in 0 … 1.
-
-    Raises:
-        ValueError: As of `join_files` and `plurality_vote`.
-        OSError: If a file cannot be read.
     """
     joined = files if isinstance(files, Joined) else join_files(files)
     cells = ['base', *['votes'] * (len(joined.members) - 1)]

@@ -49,7 +49,7 @@ class Ensemble:
         joined, is_vote = self.joined, self.kind == 'vote'
         targets = np.full(len(self.scores), -1) if joined.targets is None else joined.targets
         known = targets >= 0
-        right, after = self.member_predictions[:, known] == targets[known], (self.predictions == targets)[known]
+        right, after = (self.member_predictions == targets)[:, known], (self.predictions == targets)[known]
         paths = [member.file.path for member in joined.members]
         rows = [('member', 'model', 'role' if is_vote else 'weight', 'top-1', 'top-5')]
         for i, (path, member, cell) in enumerate(zip(paths, joined.members, self.cells, strict=True)):

@@ -68,7 +68,7 @@ def predict(
     """
     root, device = os.fspath(root), next(model.parameters()).device
     if class_names is None and os.path.isdir(os.path.join(root, 'train')):
-        names = class_folders(os.path.join(root, 'train'))
+        names = list(image_folder(os.path.join(root, 'train'), '', None).reader.class_to_idx)
         class_names = names if len(names) == model.num_classes else None
         if class_names:
             _logger.warning('the classes are taken to be those of %s/train, since the checkpoint names none', root)
@@ -129,10 +129,7 @@ def check_class_names(names: Sequence[str] | None, num_classes: int) -> None:
 
 
 def image_folder(root: str, split: str, class_names: list[str] | None, mode: str = 'RGB') -> StrictImageDataset:
-    """timm's data set of a split's folder if there is one, or of the root itself.
-
-    A folder of images that is called as the split, but is one of the classes, is no split.
-    """
+    """timm's data set of the split's folder if there is one (and it is not the folder of a class), or of the root."""
     try:
         dataset = create_dataset('', root=root, split=split, input_img_mode=mode)
         found = dataset.reader
@@ -141,14 +138,6 @@ def image_folder(root: str, split: str, class_names: list[str] | None, mode: str
     except RuntimeError as e:
         raise ValueError(f'no images in {root}: {e}') from e
     return StrictImageDataset.of(dataset)
-
-
-def class_folders(root: str) -> list[str]:
-    """The classes of a folder of class folders, in timm's order."""
-    try:
-        return list(create_dataset('', root=root, search_split=False).reader.class_to_idx)
-    except RuntimeError as e:
-        raise ValueError(f'no images in {root}: {e}') from e
 
 
 def folder_targets(reader: ReaderImageFolder, class_names: list[str] | None) -> np.ndarray | None:
@@ -166,7 +155,7 @@ def folder_targets(reader: ReaderImageFolder, class_names: list[str] | None) -> 
         return None
     if others:
         raise ValueError(
-            f'{reader.root} has {plural(len(others), "folder")} that no class of the model is called as '
-            f'({first_names(others)}); its classes are {first_names(class_names)}'
+            f'{reader.root} has {plural(len(others), "folder")} that the model has no class for '
+            f'({first_names(others)}): its classes are {first_names(class_names)}'
         )
     return np.array([index.get(folders[target], -1) for _, target in reader.samples], np.int64)

@@ -44,8 +44,7 @@ class Scores:
         """Write a score file, over one that is there.
 
         Raises:
-            ValueError: If the name ends in something else than .npz, the scores are no probabilities, shapes do not
-                match, or names are there twice.
+            ValueError: If its name does not end in .npz, or the content would be refused by `ScoreFile.open` or `read`.
             OSError: If it cannot be written. Then the file is as it was before.
         """
         path = os.fspath(path)
@@ -185,8 +184,6 @@ def _checked_labels(
 def checked_names(where: str, what: str, names: np.ndarray, count: int) -> np.ndarray:
     """As many different names (count,) as expected, as text, or a ValueError."""
     names = np.asarray(names)
-    if names.dtype == object and all(isinstance(name, str) for name in names.flat):
-        names = names.astype(str)
     if names.shape != (count,) or (names.dtype.kind != 'U' and names.size):
         expected = plural(count, what)
         raise ValueError(f'{where}: expected {expected} as text, got the shape {names.shape} in {names.dtype}')
