@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from timm_vipriors.cli import main
-from timm_vipriors.inference import ScoreFile, plurality_vote, weighted_average
+from timm_vipriors.inference import ScoreFile, average, plurality_vote, search, vote, weighted_average
 
 from .score_files import names, random_scores, save
 
@@ -87,6 +87,13 @@ def test_average(files, capsys):
     points = float(accuracy(expected)) - best
     assert f': {points:+.2f} percentage points, 95 % interval ' in gain
     assert sorted(os.listdir()) == ['a.npz', 'b.npz', 'c.npz', 'e.npz', 'out.csv', 's.csv']
+
+
+def test_the_commands_are_functions(files, capsys):
+    paths = ['a.npz', 'b.npz', 'c.npz']
+    assert run('average a.npz:2 b.npz c.npz:0.5', capsys).out == f'{average(paths, [2, 1, 0.5])}\n'
+    assert run('vote --base a.npz b.npz c.npz --threshold 0.5', capsys).out == f'{vote(paths, 0.5)}\n'
+    assert run('search a.npz b.npz c.npz --folds 3', capsys).out == f'{search(paths, folds=3)}\n'
 
 
 @pytest.mark.parametrize('listed', ['a.npz c.npz', 'a.npz ./b.npz c.npz'])

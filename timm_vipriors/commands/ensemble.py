@@ -85,9 +85,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _add(actions: argparse._SubParsersAction, name: str, **kwargs: Any) -> argparse.ArgumentParser:
     parser = add_parser(actions, name, notes=_NOTES, **kwargs)
-    classes = (
-        'the classes, in the order of their columns, of files that do not name them: a text file, or a data folder'
-    )
+    classes = 'the classes of files that do not name them, in the order of the columns: a text file, or a data folder'
     parser.add_argument('--classes', metavar='FILE', help=classes)
     return parser
 

@@ -38,22 +38,17 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument('data', metavar='DATA', help='folder of images')
     flag(parser, '-o', '--output', required=True, metavar='FILE', help='score file to write')
     flag(parser, '--force', action='store_true', help='write over an existing file')
-    flag(
-        parser,
-        '--checkpoint',
-        default='',
-        metavar='FILE',
-        help="of timm's train script, a state dict, or the folder of a run",
-    )
+    checkpoint = "of timm's train script, a state dict, or the folder of a run"
+    flag(parser, '--checkpoint', default='', metavar='FILE', help=checkpoint)
     flag(parser, '--ema', '--use-ema', action='store_true', help='take the averaged weights')
     flag(parser, '--tta', default='none', metavar='VIEWS', help='none, hflip, ten-crop or randaug:N')
     flag(parser, '--aa', metavar='POLICY', help="of randaug:N, the training's own if not given")
     group = parser.add_argument_group('data')
     flag(group, '--split', type=str, default='validation', help="split's folder, if DATA has splits")
     classes = (
-        "the model's classes in order, if the checkpoint does not name them: a text file with one a line, or a folder"
+        "the model's classes in order, if the checkpoint names none: a text file with one a line, or a data folder"
     )
-    flag(group, '--classes', metavar='FILE', help=f'{classes} with a folder for each')
+    flag(group, '--classes', metavar='FILE', help=classes)
     flag(group, '-b', '--batch-size', type=int, default=128, help='images in a batch, whatever the number of views')
     flag(group, '-j', '--workers', type=int, default=4, help='processes that load images')
     flag(group, '--img-size', type=int, help="width and height of the network's input")
@@ -111,7 +106,7 @@ def predict(args: argparse.Namespace) -> str:
     """Predict and write the score file; return the line that says what was written, and how right it is."""
     import torch
 
-    from ..files import plural
+    from ..files import first_line, plural
     from ..inference.classifier import SETTINGS, load_classifier
     from ..inference.metrics import balanced_accuracy, in_top
     from ..inference.tta import parse_tta
@@ -126,7 +121,10 @@ def predict(args: argparse.Namespace) -> str:
         **{name: getattr(args, name) for name in SETTINGS},
     )
     if args.torchcompile:
-        classifier.model = torch.compile(classifier.model, backend=args.torchcompile)
+        try:
+            classifier.model = torch.compile(classifier.model, backend=args.torchcompile)
+        except Exception as e:
+            raise UserError(f'--torchcompile {args.torchcompile}: {first_line(e)}') from e
     if args.aa:
         classifier.train_config['auto_augment'] = args.aa
     started = time.perf_counter()
