@@ -1,12 +1,15 @@
 """What a checkpoint says about itself: its model, its classes, and how its images were prepared.
 
-Checkpoints of our runs have all of it under the key `timm_vipriors`; of others the arguments of timm's training script
-are used, as far as they are there.
+Our runs write all of it under the key `timm_vipriors`. Of other checkpoints the arguments of timm's training script are
+used, as far as they are there, and beside the weights of a hub folder (timm's `save_for_hf`) its config.json.
 """
 
 import argparse
+import json
 import os
+from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -17,7 +20,8 @@ from .files import read_checkpoint
 
 DESCRIPTION = 'timm_vipriors'  # the key in a checkpoint
 DATA_KEYS = ('input_size', 'mean', 'std', 'interpolation', 'crop_pct', 'crop_mode')
-_BEST, _LAST = 'model_best.pth.tar', 'last.pth.tar'
+_OF_A_RUN = ('model_best.pth.tar', 'last.pth.tar')
+_OF_A_HUB_FOLDER = ('model.safetensors', 'pytorch_model.bin')
 # where timm's, torchvision's and most other models keep their last layer, the most specific name first
 _CLASSIFIERS = (
     'head.fc.fc2 head.fc2 head.fc head.head.l head.l head.linear head.classifier.linear heads.head heads.0 head fc '
@@ -34,7 +38,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 def find_checkpoint(path: str | os.PathLike) -> str:
-    """The path of a checkpoint: the file itself, or of a run's folder its best or else its last checkpoint.
+    """The path of a checkpoint: the file itself, the best or else last one of a run's folder, or a hub folder's.
 
     Raises:
         FileNotFoundError: If there is none.
@@ -44,10 +48,10 @@ def find_checkpoint(path: str | os.PathLike) -> str:
         if not os.path.exists(path):
             raise FileNotFoundError(f'{path} does not exist: expected a checkpoint, or the folder of a run')
         return path
-    for name in (_BEST, _LAST):
+    for name in (*_OF_A_RUN, *_OF_A_HUB_FOLDER):
         if os.path.isfile(os.path.join(path, name)):
             return os.path.join(path, name)
-    raise FileNotFoundError(f'{path} has no checkpoint: expected {_BEST} or {_LAST} in the folder of a run')
+    raise FileNotFoundError(f'{path} has no checkpoint: expected {" or ".join(_OF_A_RUN)} in the folder of a run')
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +62,7 @@ class Checkpoint:
         path: The file.
         content: All of it.
         trained: The arguments of the training script, {} where it has none.
-        description: What our runs wrote about it, {} where there is nothing.
+        description: What our runs or a hub folder say about it, {} where there is nothing.
     """
 
     path: str
@@ -68,12 +72,12 @@ class Checkpoint:
 
     @classmethod
     def read(cls, path: str | os.PathLike, mmap: bool = False) -> 'Checkpoint':
-        """Read a file, or the best checkpoint in the folder of a run; see `read_checkpoint` for the errors."""
+        """Read a file, or the checkpoint in a folder; see `find_checkpoint` and `read_checkpoint` for the errors."""
         path = find_checkpoint(path)
         content = read_checkpoint(path, mmap)
         trained, description = content.get('args'), content.get(DESCRIPTION)
         trained = dict(vars(trained)) if isinstance(trained, argparse.Namespace) else {}
-        return cls(path, content, trained, description if isinstance(description, dict) else {})
+        return cls(path, content, trained, description if isinstance(description, dict) else _hub_config(path))
 
     def get(self, key: str) -> Any:
         """A value by its name in `args`, from the description where that has it; None where neither has.
@@ -92,7 +96,7 @@ class Checkpoint:
     @property
     def model(self) -> str | None:
         """The model's name, or None."""
-        names = self.content.get('arch'), self.trained.get('model')
+        names = self.description.get('model'), self.content.get('arch'), self.trained.get('model')
         return next((name for name in names if isinstance(name, str) and name), None)
 
     @property
@@ -114,7 +118,7 @@ class Checkpoint:
             return None
 
     def state_dict(self, use_ema: bool = False) -> dict[str, torch.Tensor]:
-        """The weights by their names in the model, without the prefixes of wrappers.
+        """The weights by their names in the model, without the prefixes of wrappers (DDP, torch.compile, Lightning …).
 
         Raises:
             ValueError: If averaged weights are asked for and there are none, or there are no weights at all.
@@ -124,7 +128,8 @@ class Checkpoint:
         state = self.content['state_dict_ema'] if use_ema else self.content.get('state_dict', self.content)
         if not isinstance(state, dict):
             raise ValueError(f'{self.path} has no weights: expected a state_dict')
-        return clean_state_dict({key: value for key, value in state.items() if isinstance(key, str)})
+        state = {key: value for key, value in state.items() if isinstance(key, str)}
+        return _unwrapped(state, (*self._classifier_names(), *_CLASSIFIERS))
 
     def classifier_weight(self, use_ema: bool = False) -> torch.Tensor:
         """The classifier's weight (C, D); a 1×1 convolution is taken as the linear layer that it is.
@@ -135,7 +140,7 @@ class Checkpoint:
             ValueError: If there is none.
         """
         state = self.state_dict(use_ema)
-        for name in (self._classifier_name(), *_CLASSIFIERS):
+        for name in (*self._classifier_names(), *_CLASSIFIERS):
             weight = state.get(f'{name}.weight')
             if isinstance(weight, torch.Tensor) and weight.ndim in (2, 4) and weight.shape[2:].numel() == 1:
                 return weight.flatten(1)
@@ -143,9 +148,39 @@ class Checkpoint:
             f'{self.path} has no classifier: expected a linear layer or 1×1 convolution named fc, classifier, head …'
         )
 
-    def _classifier_name(self) -> str | None:
+    def _classifier_names(self) -> tuple[str, ...]:
         if self.model is None or not timm.is_model(self.model):
-            return None
+            return ()
         cfg = timm.get_pretrained_cfg(self.model.split('.')[0])  # without the weights' tag, which may be unknown here
-        name = getattr(cfg, 'classifier', None)
-        return name[0] if isinstance(name, list | tuple) else name
+        name = getattr(cfg, 'classifier', None) or ()
+        return (name,) if isinstance(name, str) else tuple(name)
+
+
+def _unwrapped(state: dict[str, Any], classifiers: tuple[str, ...]) -> dict[str, Any]:
+    """The state of the model that most of a wrapper's state belongs to, which shows by its classifier."""
+    state = clean_state_dict(state)
+    if any(f'{name}.weight' in state for name in classifiers):
+        return state
+    for prefix, count in Counter(key.partition('.')[0] for key in state).most_common(1):
+        if 2 * count > len(state) and any(f'.{name}.weight' in key for key in state for name in classifiers):
+            inner = {key[len(prefix) + 1 :]: value for key, value in state.items() if key.startswith(f'{prefix}.')}
+            found = _unwrapped(inner, classifiers)
+            if any(f'{name}.weight' in found for name in classifiers):
+                return found
+    return state
+
+
+def _hub_config(path: str) -> dict[str, Any]:
+    """The description in the config.json beside the weights of a hub folder, {} where there is none."""
+    config = Path(path).with_name('config.json')
+    if os.path.basename(path) not in _OF_A_HUB_FOLDER or not config.is_file():
+        return {}
+    try:
+        said = json.loads(config.read_text(encoding='utf-8'))
+    except ValueError as e:
+        raise ValueError(f'{config} is not the config.json of a model: {e}') from e
+    cfg = said.get('pretrained_cfg', said)  # one level in folders of old versions of timm
+    names = said.get('label_names', cfg.get('label_names'))
+    about = {'model': said.get('architecture'), 'num_classes': said.get('num_classes', cfg.get('num_classes'))}
+    more = {'model_kwargs': said.get('model_args'), 'class_names': names if isinstance(names, list) else None}
+    return {**{key: cfg.get(key) for key in DATA_KEYS}, **about, **more}

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from side_by_side import Report, alternate, circumstances, make_parser
 
-from timm_vipriors.inference.scores import write_scores
+from timm_vipriors.inference import Scores
 
 READ = """
 import numpy as np
@@ -59,16 +59,13 @@ def make_files(folder: Path, files: int, images: int, classes: int, shuffled: bo
     for k in range(files):
         rng = np.random.default_rng(k)
         order = rng.permutation(images) if shuffled and k else np.arange(images)
-
-        def blocks(rng=rng, order=order):
-            for rows in np.array_split(order, max(images // 1000, 1)):
-                scores = rng.standard_exponential((len(rows), classes), dtype=np.float32)
-                scores[np.arange(len(rows)), targets[rows]] += 12 * rng.standard_exponential(len(rows))
-                yield scores / scores.sum(axis=1, keepdims=True)
-
+        scores = np.empty((images, classes), np.float32)
+        for rows in np.array_split(np.arange(images), max(images // 1000, 1)):
+            part = rng.standard_exponential((len(rows), classes), dtype=np.float32)
+            part[np.arange(len(rows)), targets[order[rows]]] += 12 * rng.standard_exponential(len(rows))
+            scores[rows] = part / part.sum(axis=1, keepdims=True)
         paths.append(str(folder / f'{k}.npz'))
-        labels = filenames[order], targets[order], class_names, f'model {k}'
-        write_scores(paths[-1], (images, classes), blocks(), *labels)
+        Scores(scores, filenames[order], targets[order], class_names, f'model {k}').save(paths[-1])
     return paths
 
 

@@ -1,15 +1,11 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import stats
 
-from timm_vipriors.inference import ScoreFile, plurality_vote, weighted_average
-from timm_vipriors.inference.bootstrap import gain_interval
-from timm_vipriors.inference.ensemble import EnsembleRun, in_top, vote_scores
-from timm_vipriors.inference.join import join
+from timm_vipriors.inference import average, plurality_vote, vote, weighted_average
+from timm_vipriors.inference.ensemble import vote_scores
+from timm_vipriors.inference.metrics import in_top
 
-from .score_files import names, random_scores, save
+from .score_files import random_scores, save
 
 
 def three(count=200, classes=7):
@@ -26,6 +22,14 @@ def test_average_is_the_sum_in_float64():
     np.testing.assert_array_equal(found, expected.astype(np.float32), strict=True)
     assert (found != weighted_average(scores)).any()
     np.testing.assert_array_equal(weighted_average(scores), weighted_average(scores, [1, 1, 1]))
+
+
+@pytest.mark.parametrize('unit', [1e308, 5e-324, 1e-300])
+def test_weights_of_any_size(unit):
+    scores = three()
+    np.testing.assert_allclose(weighted_average(scores, [unit] * 3), weighted_average(scores), rtol=1e-6)
+    found = weighted_average(scores, [1e308, 5e-324, 1e308])
+    np.testing.assert_allclose(found, weighted_average(scores, [1, 0, 1]), rtol=1e-6)
 
 
 def test_average_of_many_does_not_drift():
@@ -174,184 +178,21 @@ def test_threshold_out_of_range(threshold):
         plurality_vote(*three()[:1], three()[1:], threshold)
 
 
-# accuracy
+# score files
 
 
-@pytest.mark.parametrize('k', [1, 2, 5])
-@pytest.mark.parametrize('levels', [3, 10_000])
-def test_in_top(k, levels):
-    rng = np.random.default_rng(k)
-    scores = rng.integers(levels, size=(200, 9)).astype(np.float32)
-    targets = rng.integers(-1, 9, size=200)
-    expected = [t in np.argsort(-s, kind='stable')[:k] for s, t in zip(scores, targets, strict=True)]
-    assert in_top(scores, targets, k).tolist() == expected
-
-
-def resampled(before, after, resamples, seed):
-    rng, out = np.random.default_rng(seed), []
-    difference = after.astype(int) - before
-    for _ in range(resamples):
-        out.append(difference[rng.integers(len(before), size=len(before))].mean())
-    return np.percentile(out, [2.5, 97.5])
-
-
-@pytest.mark.parametrize('count', [50, 2000])
-def test_interval_is_that_of_drawing_images(count):
-    rng = np.random.default_rng(count)
-    before = rng.random(count) < 0.6
-    after = np.where(rng.random(count) < 0.8, before, rng.random(count) < 0.75)
-    gain, *found = gain_interval(before, after)
-    assert gain == pytest.approx(after.mean() - before.mean())
-    # as sure as 2,000 draws are, and no finer than one image
-    error = max(0.2 * np.std(after.astype(int) - before) / np.sqrt(count), 1.01 / count)
-    np.testing.assert_allclose(found, resampled(before, after, 4000, 1), atol=error)
-    scipys = stats.bootstrap(
-        (after.astype(int) - before,), np.mean, n_resamples=4000, method='percentile', rng=np.random.default_rng(2)
-    ).confidence_interval
-    np.testing.assert_allclose(found, scipys, atol=error)
-    assert gain_interval(before, after) == (gain, *found)
-    assert len({gain_interval(before, after, seed=seed) for seed in range(10)}) > 1
-
-
-def test_interval_of_nothing():
-    right = np.ones(10, bool)
-    assert gain_interval(right, right) == (0, 0, 0)
-    assert gain_interval(~right, right) == (1, 1, 1)
-    assert np.isnan(gain_interval(right[:0], right[:0])).all()
-
-
-# joined files
-
-
-def opened(tmp_path, *files):
-    paths = [save(tmp_path / f'{i}.npz', scores, **fields) for i, (scores, fields) in enumerate(files)]
-    return [ScoreFile.open(path) for path in paths]
-
-
-LETTERS = np.array(list('abcde'))
-
-
-def test_rows_and_classes_in_another_order(tmp_path):
-    a, b = random_scores(), random_scores(seed=1)
-    targets = np.arange(20) % 5
-    rows, columns = np.random.default_rng(0).permutation(20), np.array([3, 0, 4, 1, 2])
-    moved = {
-        'filenames': names(20)[rows],
-        'class_names': LETTERS[columns],
-        'targets': np.argsort(columns)[targets[rows]],
-    }
-    files = opened(tmp_path, (a, {'class_names': LETTERS}), (b[rows][:, columns], moved))
-    joined = join(files)
-    np.testing.assert_array_equal(joined.members[0].read(), a)
-    np.testing.assert_array_equal(joined.members[1].read(), b)
-    np.testing.assert_array_equal(joined.members[1].read(slice(5, 9)), b[5:9])
-    np.testing.assert_array_equal(joined.members[1].read(np.array([7, 2])), b[[7, 2]])
-    np.testing.assert_array_equal(joined.targets, targets)
-    np.testing.assert_array_equal(joined.filenames, names(20))
-    assert joined.class_names.tolist() == LETTERS.tolist()
-    assert joined.notes == ()
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.data())
-def test_any_order_gives_the_same_ensemble(tmp_path_factory, data):
-    tmp_path = tmp_path_factory.mktemp('join')
-    count, classes = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 6))
-    scores = [random_scores(count, classes, seed) for seed in range(3)]
-    targets = np.arange(count) % classes
-    class_names = np.array([f'c{i}' for i in range(classes)])
-    files = []
-    for score in scores:
-        rows = np.array(data.draw(st.permutations(range(count))))
-        columns = np.array(data.draw(st.permutations(range(classes))))
-        known = np.array(data.draw(st.lists(st.booleans(), min_size=count, max_size=count)))
-        its_targets = np.where(known, np.argsort(columns)[targets[rows]], -1)
-        fields = {'filenames': names(count)[rows], 'class_names': class_names[columns], 'targets': its_targets}
-        files.append((score[rows][:, columns], fields))
-    joined = join(opened(tmp_path, *files))
-    order = [names(count).tolist().index(name) for name in joined.filenames]
-    columns = [class_names.tolist().index(name) for name in joined.class_names]
-    expected = weighted_average(scores, [3, 1, 2])[order][:, columns]
-    run = EnsembleRun(joined, lambda blocks: weighted_average(blocks, [3, 1, 2]))
-    np.testing.assert_array_equal(np.concatenate(list(run.blocks())), expected)
-    if joined.targets is not None:
-        known = joined.targets >= 0
-        np.testing.assert_array_equal(np.array(columns)[joined.targets[known]], targets[order][known])
-    votes = EnsembleRun(joined, lambda blocks: vote_scores(blocks[0], blocks[1:], 0.6))
-    list(votes.blocks())
-    expected = plurality_vote(*(scores[0][order][:, columns], [s[order][:, columns] for s in scores[1:]]), 0.6)
-    np.testing.assert_array_equal(votes.predictions, expected)
-
-
-def test_a_run_by_blocks_is_the_whole(tmp_path, monkeypatch):
+def test_files_in_blocks_are_the_arrays(tmp_path, monkeypatch):
     targets = np.arange(200) % 7 - (np.arange(200) % 10 == 0)
-    files = opened(tmp_path, *((scores, {'targets': targets}) for scores in three()))
-    weights = [3, 1, 1]
-    monkeypatch.setattr('timm_vipriors.inference.ensemble._BLOCK_ELEMENTS', 7 * 30)
-    run = EnsembleRun(join(files), lambda blocks: weighted_average(blocks, weights))
-    sizes = [len(block) for block in run.blocks()]
-    assert sizes == [30] * 6 + [20]
-    whole = weighted_average(three(), weights)
-    np.testing.assert_array_equal(run.predictions, whole.argmax(axis=1))
-    np.testing.assert_array_equal(run.scores, whole.max(axis=1))
-    np.testing.assert_array_equal(run.in_top5, in_top(whole, targets, 5))
-    for i, scores in enumerate(three()):
-        np.testing.assert_array_equal(run.member_predictions[i], scores.argmax(axis=1))
-        np.testing.assert_array_equal(run.member_scores[i], scores.max(axis=1))
-        np.testing.assert_array_equal(run.member_in_top5[i], in_top(scores, targets, 5))
-
-
-def test_targets_are_what_any_file_knows(tmp_path):
-    a, b = np.full(20, -1), np.full(20, -1)
-    a[3], b[3], b[5] = 1, 1, 2
-    scores = random_scores()
-    files = opened(tmp_path, (scores, {}), (scores, {'targets': a}), (scores, {'targets': b}))
-    targets = join(files).targets
-    assert (targets[3], targets[5], (targets >= 0).sum()) == (1, 2, 2)
-    assert join(files[:1]).targets is None
-    b[3] = 4
-    files = opened(tmp_path, (scores, {'targets': a}), (scores, {'targets': b}))
-    with pytest.raises(ValueError, match=r"1\.npz has other targets .* for 1 images: 'class0/003.png'"):
-        join(files)
-
-
-def test_files_of_other_images(tmp_path):
-    scores = random_scores()
-    for fields, message in (
-        (
-            {'filenames': names(21)[1:]},
-            r"lacks 1 of these \('class0/000.png'\) and it has 1 others \('class2/020.png'\)",
-        ),
-        ({'filenames': np.char.add('x/', names(20))}, r"lacks 20 .*'class0/006.png', …\).* 20 others .*--fullname"),
+    paths = [save(tmp_path / f'{i}.npz', scores, targets=targets) for i, scores in enumerate(three())]
+    monkeypatch.setattr('timm_vipriors.inference.ensemble.BLOCK_ELEMENTS', 7 * 30)
+    for result, expected in (
+        (average(paths, [3, 1, 1]), weighted_average(three(), [3, 1, 1])),
+        (average(paths), weighted_average(three())),
+        (vote(paths, 0.4), vote_scores(three()[0], three()[1:], 0.4)),
     ):
-        with pytest.raises(ValueError, match=rf'1\.npz has not the same 20 images as .*0\.npz: it {message}'):
-            join(opened(tmp_path, (scores, {}), (scores, fields)))
-    for first, second, message in ((20, 19, 'it lacks 1 of'), (19, 20, 'it has 1 others')):
-        with pytest.raises(ValueError, match=message):
-            join(opened(tmp_path, (scores[:first], {}), (scores[:second], {})))
-
-
-def test_files_of_other_classes(tmp_path):
-    scores, other = random_scores(), np.array(list('abcxy'))
-    with pytest.raises(ValueError, match=r"1\.npz has other classes than .*0\.npz: 'x', 'y' in place of 'd', 'e'"):
-        join(opened(tmp_path, (scores, {'class_names': LETTERS}), (scores, {'class_names': other})))
-    for fields in ({}, {'class_names': LETTERS[:4]}):
-        with pytest.raises(ValueError, match=r'1\.npz has 4 classes and .*0\.npz has 5'):
-            join(opened(tmp_path, (scores, {'class_names': LETTERS}), (random_scores(classes=4), fields)))
-
-
-@pytest.mark.parametrize('unnamed', [0, 1])
-def test_a_file_without_class_names_is_taken_as_it_is(tmp_path, unnamed):
-    scores = random_scores()
-    fields = [{'class_names': LETTERS}, {'class_names': LETTERS}]
-    fields[unnamed] = {}
-    joined = join(opened(tmp_path, *((scores, f) for f in fields)))
-    assert joined.class_names.tolist() == LETTERS.tolist()
-    assert joined.members[unnamed].columns is None
-    (note,) = joined.notes
-    assert f'{unnamed}.npz has no class names: its classes are taken to be in the order of' in note
-
-
-def test_no_files():
-    with pytest.raises(ValueError, match='at least one score file'):
-        join([])
+        np.testing.assert_array_equal(result.scores, expected, strict=True)
+        np.testing.assert_array_equal(result.predictions, expected.argmax(axis=1))
+        for i, scores in enumerate(three()):
+            np.testing.assert_array_equal(result.member_predictions[i], scores.argmax(axis=1))
+            np.testing.assert_array_equal(result.member_scores[i], scores.max(axis=1))
+            np.testing.assert_array_equal(result.member_in_top5[i], in_top(scores, targets, 5))

@@ -159,21 +159,78 @@ def test_images_without_classes(checkpoint, few_digits, tmp_path, capsys):
     assert d['filenames'][0].startswith('imgs/')
 
 
-def test_classes_that_the_folder_lacks(checkpoint, few_digits, tmp_path, capsys):
-    data = tmp_path / 'data'
-    shutil.copytree(few_digits, data)
-    shutil.rmtree(data / 'validation' / '0')
-    (data / 'validation' / '9').rename(data / 'validation' / 'other')
-    run(data, '--checkpoint', checkpoint, '-o', tmp_path / 'a.npz', '--workers', 1)  # its train has all ten
-    a = read(tmp_path / 'a.npz')
-    assert [int(t) for t in a['targets']] == [-1 if n[0] == 'o' else int(n[0]) for n in a['filenames']]
-    assert '% of the 32 with a class of the model' in capsys.readouterr().out
-    run(data / 'validation', '--checkpoint', checkpoint, '-o', tmp_path / 'b.npz', code=2)
-    assert 'has 9 class folders, the model has 10 classes: name them in order with --classes' in capsys.readouterr().err
+def test_folders_are_labels_only_where_they_are_classes(checkpoint, few_digits, tmp_path, capsys, caplog):
+    data, out = tmp_path / 'data', tmp_path / 's.npz'
+    shutil.copytree(few_digits / 'validation', data)
     (tmp_path / 'names.txt').write_text('\n'.join('0123456789'))
-    flags = ['--checkpoint', checkpoint, '-o', tmp_path / 'b.npz', '--workers', 1, '--classes', tmp_path / 'names.txt']
-    run(data / 'validation', *flags)
-    assert read(tmp_path / 'b.npz')['targets'].tolist() == a['targets'].tolist()
+    flags = ['--checkpoint', checkpoint, '-o', out, '--force', '--workers', 1]
+    named = [*flags, '--classes', tmp_path / 'names.txt']
+    run(data, *flags)  # as many folders as classes, but the checkpoint does not name these
+    assert 'targets' not in read(out)
+    assert 'the class names of the model are not known' in caplog.text
+    assert capsys.readouterr().out.strip().endswith('; no targets')
+    shutil.rmtree(data / '0')
+    shutil.copy(next((data / '3').iterdir()), data / 'x.png')
+    run(data, *named)
+    found = read(out)
+    assert [int(t) for t in found['targets']] == [int(n[0]) if '/' in n else -1 for n in found['filenames']]
+    assert '% of the 36 in the folder of a class' in capsys.readouterr().out
+    (data / '9').rename(data / 'other')
+    run(data, *named, code=2)
+    assert 'data has 1 folder that the model has no class for (other)' in capsys.readouterr().err
+    (data / 'x.png').unlink()
+    for i, folder in enumerate(sorted(data.iterdir())):
+        folder.rename(data / f'batch{i}')
+    caplog.clear()
+    run(data, *named)
+    assert 'targets' not in read(out)
+    assert 'no folder has the name of a class (batch0, batch1, batch2, batch3, batch4 and 4 more)' in caplog.text
+
+
+def test_the_classes_of_the_data_where_the_checkpoint_names_none(checkpoint, few_digits, tmp_path, caplog):
+    run(few_digits, '--checkpoint', checkpoint, '-o', tmp_path / 's.npz', '--workers', 1)
+    assert 'the classes are taken to be those of' in caplog.text
+    assert read(tmp_path / 's.npz')['class_names'].tolist() == list('0123456789')
+
+
+def test_a_class_that_is_called_as_a_split(few_digits, tmp_path):
+    for split in ('train', 'validation'):
+        for i, name in enumerate(('bus', 'train', 'validation')):
+            shutil.copytree(few_digits / split / str(i), tmp_path / 'data' / split / name)
+    torch.save(timm.create_model(MODEL, num_classes=3).state_dict(), tmp_path / 'w.pth')
+    flags = ['--model', MODEL, '--img-size', SIZE, '--checkpoint', tmp_path / 'w.pth', '--workers', 1]
+    for root, classes in (('data', 'data/train'), ('data/validation', 'data/train'), ('data/validation', 'data')):
+        out = ['-o', tmp_path / 's.npz', '--force']
+        run(tmp_path / root, *flags, *out, '--classes', tmp_path / classes)
+        found = read(tmp_path / 's.npz')
+        assert found['class_names'].tolist() == ['bus', 'train', 'validation']
+        assert np.bincount(found['targets']).tolist() == [4, 4, 4]
+
+
+def test_names_with_a_backslash(checkpoint, few_digits, tmp_path):
+    (tmp_path / 'images' / 'a').mkdir(parents=True)
+    image = next((few_digits / 'validation').rglob('*.png'))
+    for name in ('a/b.png', 'a\\b.png', 'c\r.png'):
+        shutil.copy(image, tmp_path / 'images' / name)
+    run(tmp_path / 'images', '--checkpoint', checkpoint, '-o', tmp_path / 's.npz', '--workers', 0)
+    assert sorted(read(tmp_path / 's.npz')['filenames'].tolist()) == ['a/b.png', 'a\\b.png', 'c\r.png']
+
+
+def test_a_size_wins_over_that_of_the_checkpoint(checkpoint, few_digits, tmp_path):
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        content = torch.load(checkpoint, weights_only=True)
+    content['args'].img_size, content['args'].input_size = None, [3, SIZE, SIZE]
+    torch.save(content, tmp_path / 'input_size.pth')
+    common = [few_digits, '--workers', 1, '--force', '-o', tmp_path / 's.npz', '--checkpoint']
+    found = []
+    for path in (checkpoint, tmp_path / 'input_size.pth'):
+        for flags in ([], ['--img-size', 40], ['--input-size', 3, 40, 40]):
+            run(*common, path, *flags)
+            found.append(read(tmp_path / 's.npz')['scores'])
+    own, img_size, input_size, *others = found
+    assert np.abs(own - img_size).max() > 1e-3
+    np.testing.assert_array_equal(img_size, input_size)
+    np.testing.assert_array_equal(found[:3], others)
 
 
 def test_as_a_function(checkpoint, few_digits):
@@ -210,6 +267,8 @@ def test_agrees_with_the_evaluation_of_the_training(few_digits, tmp_path, monkey
     [
         ('-o taken.npz', 'taken.npz exists: name another file, or write over it with --force'),
         ('-o nowhere/s.npz', '-o nowhere/s.npz: there is no folder'),
+        ('-o s.csv', 's.csv: the name of a score file must end in .npz'),
+        ('-o s.npz --tta ten-crop --crop-pct 1 --crop-mode squash', 'ten crops would coincide'),
         ('-o s.npz --tta flip', "expected none, hflip, ten-crop or randaug:N with N in 1 … 9999, got 'flip'"),
         ('-o s.npz --model resnet99', "unknown model 'resnet99'"),
         ('-o s.npz --model resnet18', 'does not fit --model resnet18 with 10 classes'),
@@ -247,7 +306,8 @@ def test_more_mistakes(checkpoint, few_digits, tmp_path, monkeypatch, capsys):
     assert 'junk.pth is not a checkpoint' in fails(few_digits, '--checkpoint', 'junk.pth')
     torch.save(timm.create_model(MODEL, num_classes=10).state_dict(), 'bare.pth')
     assert 'bare.pth does not say which model it is of' in fails(few_digits, '--checkpoint', 'bare.pth')
-    assert 'bare.pth has no averaged weights' in fails(few_digits, '--checkpoint', 'bare.pth', '--ema')
+    ema = ['--checkpoint', 'bare.pth', '--model', MODEL, '--ema']
+    assert 'bare.pth has no averaged weights' in fails(few_digits, *ema)
     assert '--pretrained needs a --model' in fails(few_digits, '--pretrained')
     shutil.copytree(few_digits, 'data')
     path = sorted((tmp_path / 'data' / 'validation' / '3').iterdir())[1]

@@ -51,7 +51,7 @@ def test_finds_the_planted_pair():
 
 @pytest.mark.parametrize('max_members', [1, 3, 10])
 def test_is_the_plain_search(max_members, monkeypatch):
-    monkeypatch.setattr('timm_vipriors.inference.selection._BLOCK_ELEMENTS', CLASSES * 70)
+    monkeypatch.setattr('timm_vipriors.inference.selection.BLOCK_ELEMENTS', CLASSES * 70)
     targets = labels()
     members = [random_scores(300, CLASSES, seed, skill=1.5, targets=targets) for seed in range(5)]
     chosen, best = plain_search(members, targets, max_members)

@@ -77,17 +77,17 @@ WRONG = [
     (['prob'], [[SHORTENED] * 6], 'shortened with "...".*--results-separate-col'),
     ([*numbered('index', 2), *numbered('prob', 2)], TOP2, 'the 2 best classes and not all.*--topk 0'),
     (['index', 'prob'], [as_numpy_prints(ORDER[:, :2]), as_numpy_prints(SORTED[:, :2])], 'the 2 best classes'),
-    (['index', 'prob'], [as_numpy_prints(ORDER[:, :2]), as_numpy_prints(SORTED)], 'the 4 best classes'),
+    (['index', 'prob'], [as_numpy_prints(ORDER[:, :2]), as_numpy_prints(SORTED)], '4 probabilities and 2 indices'),
     (['index', 'label', 'prob'], [ORDER[:, 0], ORDER[:, 0], SORTED[:, 0]], 'the 1 best classes'),
     (['prob'], [SORTED[:, 0]], 'the best classes without their indices'),
     (['label', 'prob'], [ORDER[:, 0], SORTED[:, 0]], 'the best classes without their indices'),
     (numbered('prob'), SORTED.T, 'the best classes without their indices'),
     (['prob'], [as_numpy_prints(SORTED)], 'the best classes without their indices'),
-    ([*numbered('index', 3), *numbered('prob')], [*ORDER.T[:3], *SORTED.T], '4 columns of prob.* and 3 of indices'),
+    ([*numbered('index', 3), *numbered('prob')], [*ORDER.T[:3], *SORTED.T], '4 probabilities and 3 indices'),
     (['prob_0', 'prob_1', 'prob_3', 'prob_4'], SCORES.T, 'the columns prob_0, prob_1 … are not complete'),
     (['score'], [SCORES[:, 0]], 'expected columns prob_0'),
-    (numbered('prob'), [*SCORES.T[:3], ['x'] * 6], 'could not convert'),
-    (['prob'], [[*as_numpy_prints(SCORES[:5]), '[1. 0.]']], 'line 7 has another number of probabilities'),
+    (numbered('prob'), [*SCORES.T[:3], ['x'] * 6], 'the column prob_3 has something else'),
+    (['prob'], [[*as_numpy_prints(SCORES[:5]), '[1. 0.]']], 'the lists in the column prob differ in length'),
 ]
 
 
@@ -101,11 +101,12 @@ def test_what_is_no_probabilities_of_all_classes(tmp_path, header, columns, mess
 @pytest.mark.parametrize(
     'text, message',
     [
-        ('', 'expected a column filename, got nothing'),
-        ('file,prob_0\na,1\n', 'expected a column filename, got file, prob_0'),
-        ('filename,prob_0,prob_1\na,0.1,0.9\nb,0.4\n', 'line 3 has 2 cells under a header of 3'),
+        ('', 'No columns'),
+        ('file,prob_0\na,1\n', 'expected a column filename of texts, got file, prob_0'),
+        ('filename,prob_0,prob_1\na,0.1,0.9\nb,0.4\n', 'the column prob_1 has something else than numbers'),
         ('filename,prob_0,prob_1\na,0.1,0.9\na,0.4,0.6\n', 'more than once: .*--fullname'),
-        ('filename,prob\n', 'their number is not known'),
+        ('filename,prob_0,prob_1\na,b,0.1,0.9\n', 'more cells than its header'),
+        ('filename,prob\n', 'or there are none'),
     ],
 )
 def test_wrong_text(tmp_path, text, message):
@@ -115,11 +116,30 @@ def test_wrong_text(tmp_path, text, message):
         ScoreFile.open(path)
 
 
-def test_a_cell_beyond_the_limit_of_csv(tmp_path):
-    path = tmp_path / 'a.csv'
-    path.write_text('filename,prob\na,"' + '0 ' * 70_000 + '"\n')
-    with pytest.raises(ValueError, match=r'--results-separate-col.*field larger than field limit'):
-        ScoreFile.open(path)
+def two_classes(tmp_path, rows, header=('prob_0', 'prob_1')):
+    names = [f'{i}.png' for i in range(len(rows))]
+    return write(tmp_path / 'a.csv', ['filename', *header], [names, *np.transpose(rows)])
+
+
+def test_two_classes_best_first_are_not_read_in_the_order_of_the_classes(tmp_path):
+    """`--topk 2 --label-type none` writes the columns of `--topk 0`, but with the best class first."""
+    with pytest.raises(ValueError, match=r'may be the best classes without their indices.*--include-index'):
+        ScoreFile.open(two_classes(tmp_path, [[0.9, 0.1], [0.6, 0.4], [0.7, 0.3]]))
+    path = two_classes(tmp_path, [[0, 1, 0.9, 0.1], [1, 0, 0.6, 0.4]], [*numbered('index', 2), *numbered('prob', 2)])
+    np.testing.assert_allclose(ScoreFile.open(path).read(), [[0.9, 0.1], [0.4, 0.6]])
+    path = two_classes(tmp_path, [[0.9, 0.1], [0.4, 0.6]])  # a row that rises: the order of the classes
+    np.testing.assert_allclose(ScoreFile.open(path).read(), [[0.9, 0.1], [0.4, 0.6]])
+
+
+def test_one_row_is_valid(tmp_path, caplog):
+    for row, said in (([0.4, 0.6], 0), ([0.6, 0.4], 1)):
+        caplog.clear()
+        path = two_classes(tmp_path, [row])
+        np.testing.assert_allclose(ScoreFile.open(path).read(), [row])
+        assert caplog.text.count('has one image and no indices') == said
+    header = ['label_0', 'label_1', 'prob_0', 'prob_1']
+    with pytest.raises(ValueError, match='without their indices'):
+        ScoreFile.open(two_classes(tmp_path, [[1, 0, 0.4, 0.6]], header))
 
 
 def test_no_text(tmp_path):
@@ -140,9 +160,11 @@ def test_no_file(tmp_path):
 
 
 def test_parquet_without_pyarrow(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, 'pyarrow', None)
-    with pytest.raises(ImportError, match=r"a.parquet needs pyarrow: pip install 'timm-vipriors\[parquet\]'"):
-        ScoreFile.open(tmp_path / 'a.parquet')
+    (tmp_path / 'a.parquet').touch()
+    for missing in ('pyarrow', 'pandas'):
+        monkeypatch.setitem(sys.modules, missing, None)
+        with pytest.raises(ImportError, match=r"a.parquet needs .*pip install 'timm-vipriors\[results\]'"):
+            ScoreFile.open(tmp_path / 'a.parquet')
 
 
 PARQUET_FORMS = {

@@ -72,10 +72,16 @@ def test_ten_crops_are_torchvisions(size):
         assert len({view.numpy().tobytes() for view in result}) == 10
 
 
-def test_ten_crops_of_a_padded_evaluation():
-    with pytest.raises(ValueError, match='ten-crop needs an evaluation that crops, the crop mode border does not'):
-        create_tta_transform('ten-crop', {**CONFIG, 'crop_mode': 'border'})
-    assert create_tta_transform('ten-crop', {**CONFIG, 'crop_mode': 'squash'})(photo()).shape == (10, 3, 48, 40)
+@pytest.mark.parametrize(
+    ('crop_pct', 'crop_mode'), [(1.0, 'squash'), (1.0, 'center'), (0.99, 'center'), (0.8, 'border'), (0.9, 'squash')]
+)
+def test_ten_crops_that_would_coincide(crop_pct, crop_mode):
+    config = {**CONFIG, 'crop_pct': crop_pct, 'crop_mode': crop_mode}
+    if crop_pct == 0.9:
+        assert len({view.numpy().tobytes() for view in create_tta_transform('ten-crop', config)(photo())}) == 10
+        return
+    with pytest.raises(ValueError, match=r'ten crops would coincide.*--crop-pct 0\.875 --crop-mode center'):
+        create_tta_transform('ten-crop', config)
 
 
 def test_random_views_are_those_of_the_training():

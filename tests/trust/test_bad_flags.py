@@ -295,7 +295,7 @@ def test_scripts_that_there_are_not(things, safe, capsys, monkeypatch, scripts, 
         ('predict {root}/data --checkpoint {root}/model.pth.tar -o {root}/folder --force', 'is a folder'),
         (
             'predict {root}/data --checkpoint {root}/model.pth.tar -o new.npz --workers 0 --interpolation x',
-            "views 'none' cannot be made",
+            'cannot classify images with',
         ),
         (
             'predict {root}/data --checkpoint {root}/model.pth.tar -o new.npz --classes {root}/one.npz',

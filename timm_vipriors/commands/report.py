@@ -3,12 +3,7 @@
 import argparse
 import os
 
-<<<<<<< HEAD
-from ..errors import UserError
-from .common import add_parser, check_output
-=======
 from .common import add_parser
->>>>>>> report
 
 _EXAMPLES = [
     'timm-vipriors report output/train/RUN -o report.html',
@@ -48,38 +43,3 @@ def run(args: argparse.Namespace) -> int:
     size = os.path.getsize(args.output) / 1000
     print(f'{args.output}: {plural(runs, "run")}, {plural(len(args.source) - runs, "model")}, {size:,.0f} kB')
     return 0
-<<<<<<< HEAD
-
-
-def _check_output(args: argparse.Namespace) -> None:
-    if os.path.isdir(args.output):
-        raise UserError(f'-o {args.output} is a folder: name a file in it, such as report.html')
-    if any(os.path.exists(args.output) and os.path.exists(s) and os.path.samefile(args.output, s) for s in args.source):
-        raise UserError(f'-o {args.output} is one of the files to report on: name another file')
-    check_output(args.output, args.force)
-
-
-def _read(sources: list[str]) -> tuple[list, list]:
-    """The trainings, and the models with their paths; of each file only its figures stay in memory."""
-    from ..inference.scores import ScoreFile
-    from ..report.figures import gather
-    from ..report.runs import read_run
-
-    runs, models = [], []
-    for source in sources:
-        if os.path.isdir(source):
-            runs.append(read_run(source))
-            continue
-        if not os.path.exists(source):
-            raise UserError(f'{source} does not exist: expected a folder that a training wrote, or a score file')
-        try:
-            models.append((source, gather(ScoreFile.open(source).load())))
-        except (ValueError, OSError, ImportError) as e:
-            raise UserError(str(e)) from e
-    return runs, models
-
-
-def _count(number: int, noun: str) -> str:
-    return f'{number} {noun}{"" if number == 1 else "s"}'
-=======
->>>>>>> report

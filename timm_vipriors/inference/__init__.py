@@ -1,6 +1,8 @@
-"""Inference: score files and ensembles of them."""
+"""Inference: classifiers from checkpoints, score files, and ensembles of them."""
 
-from .ensemble import plurality_vote, weighted_average
+from .ensemble import average, plurality_vote, vote, weighted_average
+from .join import join_files
 from .scores import ScoreFile, Scores
+from .selection import search
 
-__all__ = ['ScoreFile', 'Scores', 'plurality_vote', 'weighted_average']
+__all__ = ['ScoreFile', 'Scores', 'average', 'join_files', 'plurality_vote', 'search', 'vote', 'weighted_average']

@@ -1,17 +1,22 @@
-"""Ensembles of models from their scores: weighted average and plurality vote.
+"""Ensembles of models from their scores: weighted average and plurality vote, of arrays and of score files.
 
 The average is that of VIPF §4.4, which gives the better models 3 and the others 1. The vote is Kim's Algorithm 1: where
 the best model is not sure, all vote. The paper does not say how ties end: here by the sum of the scores.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from ..files import progress
-from .join import Joined
+from .ensemble_result import Ensemble
+from .join import Joined, join_files
+from .metrics import in_top
 
-_BLOCK_ELEMENTS = 2**18  # scores of one member in a block
+BLOCK_ELEMENTS = 2**18  # scores of one member in a block of rows, few enough for the processor's cache
+Files = Joined | Sequence[str | os.PathLike]
 
 
 def weighted_average(scores: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> np.ndarray:
@@ -64,9 +69,11 @@ def vote_scores(base: np.ndarray, members: Sequence[np.ndarray], threshold: floa
     Where the base stands they are its own. Elsewhere they are the share of the votes of each class; where votes tie,
     the class that wins counts half a vote more.
     """
+    if not 0 <= threshold <= 1:
+        raise ValueError(f'the threshold must be in 0 … 1, got {threshold}')
     voters = [base, *members]
     checked_shape(voters)
-    rows = np.flatnonzero(is_unsure(base, threshold))
+    rows = np.flatnonzero(base.max(axis=1) < base.dtype.type(threshold))  # in its type 0.7 is not below 0.7
     each, votes = np.arange(len(rows)), np.zeros((len(rows), base.shape[1]))
     for scores in voters:
         votes[each, scores.argmax(axis=1)[rows]] += 1
@@ -81,81 +88,57 @@ def vote_scores(base: np.ndarray, members: Sequence[np.ndarray], threshold: floa
     return out
 
 
-def is_unsure(base: np.ndarray, threshold: float) -> np.ndarray:
-    """Where the top probability (N,) of scores (N, C) is below the threshold."""
-    if not 0 <= threshold <= 1:
-        raise ValueError(f'the threshold must be in 0 … 1, got {threshold}')
-    return base.max(axis=1) < base.dtype.type(threshold)  # in the type of the scores 0.7 is not below 0.7
+def average(files: Files, weights: Sequence[float] | None = None) -> Ensemble:
+    """Average score files, as `timm-vipriors ensemble average` does.
+
+    Args:
+        files: The score files, or what `join_files` returns; see `join` for the errors.
+        weights: A weight for each file, all 1 by default.
+    """
+    joined = files if isinstance(files, Joined) else join_files(files)
+    weights = [1.0] * len(joined.members) if weights is None else list(weights)
+    cells = [f'{weight:g}' for weight in weights]
+    return _combined(joined, lambda scores: weighted_average(scores, weights), kind='average', cells=cells)
+
+
+def vote(files: Files, threshold: float = 0.7) -> Ensemble:
+    """Let score files vote, as `timm-vipriors ensemble vote` does.
+
+    Args:
+        files: The score files, or what `join_files` returns; see `join` for the errors. The first is the base.
+        threshold: The top probability that lets the base stand, in 0 … 1.
+    """
+    joined = files if isinstance(files, Joined) else join_files(files)
+    cells = ['base', *['votes'] * (len(joined.members) - 1)]
+    about = dict(kind='vote', cells=cells, threshold=threshold)
+    return _combined(joined, lambda scores: vote_scores(scores[0], scores[1:], threshold), **about)
+
+
+def _combined(joined: Joined, combine: Callable[[list[np.ndarray]], np.ndarray], **about: Any) -> Ensemble:
+    """The ensemble, in one pass over the files, some rows at a time."""
+    count, shape = len(joined.filenames), (len(joined.members), len(joined.filenames))
+    scores = np.zeros((count, joined.num_classes), np.float32)
+    predictions, confidences, in_top5 = (np.zeros(shape, dtype) for dtype in (np.int64, np.float32, bool))
+    step = max(BLOCK_ELEMENTS // joined.num_classes, 1)
+    starts = range(0, count, step)
+    for start in progress(starts, len(starts), 'combining', unit='block'):
+        rows = slice(start, start + step)
+        parts = [member.read(rows) for member in joined.members]
+        scores[rows] = combine(parts)
+        for i, part in enumerate(parts):
+            best = part.argmax(axis=1)
+            predictions[i, rows], confidences[i, rows] = best, part[np.arange(len(best)), best]
+            if joined.targets is not None:
+                in_top5[i, rows] = in_top(part, joined.targets[rows], 5)
+    return Ensemble(joined, scores, predictions, confidences, in_top5, **about)
 
 
 def checked_weights(weights: Sequence[float]) -> np.ndarray:
-    """Weights (M,) in float64, none negative and not all 0."""
+    """Weights (M,) in float64, none negative and not all 0, scaled by a power of two so that no sum overflows."""
     weights = np.asarray(weights, np.float64)
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
         raise ValueError(f'weights must be finite, not negative and not all 0, got {weights.tolist()}')
-    return weights
-
-
-def in_top(scores: np.ndarray, targets: np.ndarray, k: int = 1) -> np.ndarray:
-    """Whether the target (N,) is among the k highest scores (N, C); of equal ones the first counts as higher."""
-    right = scores.argmax(axis=1) == targets
-    if k == 1:
-        return right
-    rows = np.flatnonzero(~right & (targets >= 0))
-    rest, target = scores[rows], targets[rows, None]
-    own = np.take_along_axis(rest, target, axis=1)
-    above = _counts(rest > own)
-    near = np.flatnonzero(above < k)
-    above[near] += _counts((rest[near] == own[near]) & (np.arange(scores.shape[1]) < target[near]))
-    right[rows] = above < k
-    return right
-
-
-def _counts(array: np.ndarray) -> np.ndarray:
-    """How many are true in each row (N,) of an array (N, C)."""
-    # faster than a sum along the axis
-    return np.fromiter(map(np.count_nonzero, array), np.int64, len(array))
-
-
-class EnsembleRun:
-    """One pass over joined score files, some rows at a time.
-
-    Args:
-        joined: The files.
-        combine: Makes the ensemble's scores (n, C) of those of all members.
-
-    Attributes:
-        predictions: The ensemble's classes (N,), as all others filled by the pass.
-        scores: The ensemble's scores of these (N,).
-        member_predictions, member_scores: The same of each member (M, N).
-        in_top5: Whether the target is among the ensemble's five best classes (N,); False where it is unknown.
-        member_in_top5: The same of each member (M, N).
-    """
-
-    def __init__(self, joined: Joined, combine: Callable[[list[np.ndarray]], np.ndarray]) -> None:
-        self.joined, self.combine = joined, combine
-        shape = (1 + len(joined.members), len(joined.filenames))  # the ensemble's come last
-        self._predictions, self._scores, self._in_top5 = (np.zeros(shape, t) for t in (np.int64, np.float32, bool))
-        self.member_predictions, self.predictions = self._predictions[:-1], self._predictions[-1]
-        self.member_scores, self.scores = self._scores[:-1], self._scores[-1]
-        self.member_in_top5, self.in_top5 = self._in_top5[:-1], self._in_top5[-1]
-
-    def blocks(self) -> Iterator[np.ndarray]:
-        """Make the pass, and give the ensemble's scores (n, C) of one block of rows after the other."""
-        targets = self.joined.targets
-        # few enough rows to stay in the processor's cache while they are worked on
-        step = max(_BLOCK_ELEMENTS // self.joined.num_classes, 1)
-        starts = range(0, len(self.joined.filenames), step)
-        for start in progress(starts, len(starts), 'combining', unit='block'):
-            rows = slice(start, start + step)
-            scores = [member.read(rows) for member in self.joined.members]
-            scores.append(self.combine(scores))
-            for i, each in enumerate(scores):
-                best = each.argmax(axis=1)
-                self._predictions[i, rows], self._scores[i, rows] = best, each[np.arange(len(best)), best]
-                if targets is not None:
-                    self._in_top5[i, rows] = in_top(each, targets[rows], 5)
-            yield scores[-1]
+    return np.ldexp(weights, 1 - np.frexp(weights.max())[1])
 
 
 def checked_shape(scores: Sequence[np.ndarray]) -> tuple[int, int]:

@@ -1,11 +1,17 @@
 """Several score files as one table: rows belong together by file names, columns by class names."""
 
-from collections.abc import Iterable, Iterator
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .scores import ScoreFile, some_names
+from ..files import first_names, plural
+from .scores import ScoreFile, checked_names
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,45 +36,73 @@ class Joined:
         members: The files, in the order given.
         filenames: The images (N,), in the order of the first file.
         targets: The true classes (N,) as far as any file knows them, -1 elsewhere, or None where all are unknown.
-        class_names: Names of the classes (C,) in the order of the first file that has them, or None.
-        notes: What was taken for granted, as lines of text.
+        class_names: Names of the classes (C,) in the order of the first file, or None where no file has them.
     """
 
     members: tuple[Member, ...]
     filenames: np.ndarray
     targets: np.ndarray | None
     class_names: np.ndarray | None
-    notes: tuple[str, ...]
 
     @property
     def num_classes(self) -> int:
         return self.members[0].file.num_classes
 
 
-def join(files: Iterable[ScoreFile]) -> Joined:
-    """Join score files by file name.
+def join_files(paths: Sequence[str | os.PathLike], class_names: Sequence[str] | None = None) -> Joined:
+    """Open score files, each named once, and join them; see `join`."""
+    real = [os.path.realpath(path) for path in paths]
+    if twice := [path for i, path in enumerate(paths) if real[i] in real[:i]]:
+        raise ValueError(f'{twice[0]} is named twice: name each file once, an average has weights')
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:  # comparing its checksum reads a file whole
+        return join(pool.map(ScoreFile.open, paths), class_names)
+
+
+def join(files: Iterable[ScoreFile], class_names: Sequence[str] | None = None) -> Joined:
+    """Join score files by file name and class name.
 
     Args:
         files: The files; one that is opened as it is asked for takes less memory.
+        class_names: The classes, in the order of their columns, of the files that do not name them. Without it such
+            files can be joined with each other alone.
 
     Raises:
-        ValueError: If there is no file, or files differ in their images, their classes or a target.
+        ValueError: If there is no file, or files differ in their images, their classes or a target, or it cannot be
+            said which of their classes are the same.
     """
     files = list(_sharing_names(files))
     if not files:
         raise ValueError('expected at least one score file')
-    first = files[0]
-    named = next((file for file in files if file.class_names is not None), first)
-    row_of = {name: row for row, name in enumerate(first.filenames.tolist())}
-    members, targets, notes = [], np.full(len(first), -1), []
+    if class_names is not None:
+        names = np.array(class_names)
+        checked = [checked_names(file.path, 'class name', names, file.num_classes) for file in files]
+        files = [
+            replace(file, class_names=names) if file.class_names is None else file
+            for file, names in zip(files, checked, strict=True)
+        ]
+    nameless = [file.path for file in files if file.class_names is None]
+    if nameless and len(nameless) < len(files):
+        raise ValueError(
+            f'{first_names(nameless)} has no class names, so its columns cannot be matched with the named classes of '
+            'the other files: give the names with --classes, in the order of its columns'
+        )
+    if len(nameless) > 1:
+        _logger.warning('no file has class names: their classes are taken to be in the same order')
+    first, members = files[0], []
+    targets = np.full(len(first), -1)
     for file in files:
-        member = Member(file, _rows(first, file, row_of), _columns(named, file))
-        members.append(member)
-        _learn_targets(first, targets, member)
-        if named.class_names is not None and file.class_names is None:
-            notes.append(f'{file.path} has no class names: its classes are taken to be in the order of {named.path}')
-    known = targets if (targets >= 0).any() else None
-    return Joined(tuple(members), first.filenames, known, named.class_names, tuple(notes))
+        rows, columns = _order(first, file, 'filenames', 'image'), _order(first, file, 'class_names', 'class')
+        members.append(Member(file, rows, columns))
+        if file.targets is not None:
+            theirs = file.targets if rows is None else file.targets[rows]
+            if columns is not None:
+                theirs = np.where(theirs >= 0, np.argsort(columns)[theirs], -1)
+            differ = (targets >= 0) & (theirs >= 0) & (targets != theirs)
+            if differ.any():
+                images = f'{plural(differ.sum(), "image")}: {first_names(first.filenames[differ])}'
+                raise ValueError(f'{file.path} has other targets than the files before it for {images}')
+            np.copyto(targets, theirs, where=theirs >= 0)
+    return Joined(tuple(members), first.filenames, targets if (targets >= 0).any() else None, first.class_names)
 
 
 def _sharing_names(files: Iterable[ScoreFile]) -> Iterator[ScoreFile]:
@@ -79,57 +113,21 @@ def _sharing_names(files: Iterable[ScoreFile]) -> Iterator[ScoreFile]:
         yield replace(file, filenames=names) if np.array_equal(file.filenames, names) else file
 
 
-def _rows(first: ScoreFile, file: ScoreFile, row_of: dict[str, int]) -> np.ndarray | None:
-    """The row of the file for each row of the first."""
-    if file.filenames is first.filenames:
+def _order(first: ScoreFile, file: ScoreFile, field: str, what: str) -> np.ndarray | None:
+    """The place in a file of each name of the first, None where both have the same order."""
+    if what == 'class' and file.num_classes != first.num_classes:
+        raise ValueError(f'{file.path} has {file.num_classes} classes and {first.path} has {first.num_classes}')
+    ours, theirs = getattr(first, field), getattr(file, field)
+    if ours is theirs or np.array_equal(ours, theirs):
         return None
-    names = file.filenames.tolist()
-    missing, extra = row_of.keys() - set(names), [name for name in names if name not in row_of]
-    if missing or extra:
-        parts = []
-        if missing:
-            parts.append(f'it lacks {len(missing)} of these ({some_names(sorted(missing))})')
-        if extra:
-            parts.append(f'it has {len(extra)} others ({some_names(extra)})')
-        bare = {name.rpartition('/')[2] for name in (missing or row_of)} & {name.rpartition('/')[2] for name in extra}
-        hint = ': some differ by their folder only, which inference.py writes with --fullname' if bare else ''
-        raise ValueError(
-            f'{file.path} has not the same {len(first)} images as {first.path}: {" and ".join(parts)}{hint}'
-        )
-    rows = np.empty(len(first), np.int64)
-    rows[[row_of[name] for name in names]] = np.arange(len(first))
-    return rows
-
-
-def _columns(named: ScoreFile, file: ScoreFile) -> np.ndarray | None:
-    """The column of the file for each class of the named one."""
-    if file.num_classes != named.num_classes:
-        raise ValueError(f'{file.path} has {file.num_classes} classes and {named.path} has {named.num_classes}')
-    if file.class_names is None or np.array_equal(file.class_names, named.class_names):
-        return None
-    ours, theirs = named.class_names.tolist(), file.class_names.tolist()
-    if set(ours) != set(theirs):
-        raise ValueError(
-            f'{file.path} has other classes than {named.path}: {some_names(sorted(set(theirs) - set(ours)))} in place '
-            f'of {some_names(sorted(set(ours) - set(theirs)))}'
-        )
-    column_of = {name: column for column, name in enumerate(theirs)}
-    return np.array([column_of[name] for name in ours])
-
-
-def _learn_targets(first: ScoreFile, targets: np.ndarray, member: Member) -> None:
-    """Put the targets of a member into those known so far."""
-    theirs = member.file.targets
-    if theirs is None:
-        return
-    if member.columns is not None:
-        theirs = np.where(theirs >= 0, np.argsort(member.columns)[theirs], -1)
-    if member.rows is not None:
-        theirs = theirs[member.rows]
-    differ = (targets >= 0) & (theirs >= 0) & (targets != theirs)
-    if differ.any():
-        raise ValueError(
-            f'{member.file.path} has other targets than the files before it for {differ.sum()} images: '
-            f'{some_names(first.filenames[differ].tolist())}'
-        )
-    np.copyto(targets, theirs, where=theirs >= 0)
+    ours, theirs = ours.tolist(), theirs.tolist()
+    place = {name: i for i, name in enumerate(theirs)}
+    missing, extra = [name for name in ours if name not in place], place.keys() - set(ours)
+    if not missing and not extra:
+        return np.array([place[name] for name in ours])
+    parts = [('it lacks', missing), ('it has others', sorted(extra))]
+    said = ', '.join(f'{words} ({len(names):,}: {first_names(names, 3)})' for words, names in parts if names)
+    if {name.rpartition('/')[2] for name in missing or ours} & {name.rpartition('/')[2] for name in extra}:
+        said += '; some differ by their folder only, which inference.py writes with --fullname'
+    number = plural(len(ours), what, 'classes' if what == 'class' else None)
+    raise ValueError(f'{file.path} has not the same {number} as {first.path}: {said}')

@@ -1,36 +1,33 @@
 """Class probabilities of the images in a folder, by any timm model, with test-time augmentation."""
 
-import time
-from collections.abc import Callable
+import logging
+import os
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import partial
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from timm.data import create_dataset, create_loader
+from timm.data import create_dataset
+from timm.data.loader import adapt_to_chs
 from timm.data.readers.reader_image_folder import ReaderImageFolder
 from torch import nn
+from torch.utils.data import DataLoader
 
 from ..data.datasets import StrictImageDataset
-from ..files import progress_bar
+from ..files import first_line, first_names, plural, progress_bar
 from .scores import Scores
 from .tta import create_tta_transform, parse_tta, views
 
-
-@dataclass(frozen=True)
-class Labels:
-    """What a folder says of its images' classes."""
-
-    targets: np.ndarray | None  # (N,) int64, -1 where unknown
-    class_names: list[str] | None
+_logger = logging.getLogger(__name__)
 
 
 def predict(
     model: nn.Module,
-    root: str,
+    root: str | os.PathLike,
     data_config: dict[str, Any],
     *,
     split: str = 'validation',
@@ -40,112 +37,125 @@ def predict(
     train_config: dict[str, Any] | None = None,
     batch_size: int = 128,
     workers: int = 4,
-    device: torch.device | str = 'cpu',
     amp_dtype: torch.dtype | None = None,
     channels_last: bool = False,
     seed: int = 42,
-    report: Callable[[str], None] = lambda line: None,
 ) -> Scores:
     """Predict the images of a folder: all of them, in the order of timm's reader.
 
     Args:
-        model: A classifier `(B, C, H, W)` → logits `(B, num_classes)`, on the device. It is put in evaluation mode.
+        model: A classifier `(B, C, H, W)` → logits `(B, num_classes)`. It is put in evaluation mode.
         root: The data folder: with a folder for each class, or with images alone, below a split's folder or not.
         data_config: As timm's `resolve_data_config` returns it.
         split: The split's folder, if the data folder has one.
-        class_names: The classes of the model in order. Without them those of the folder, if they are as many.
+        class_names: The classes of the model in order. Without them those of the folder's own training split, if they
+            are as many. Folders are taken for classes where their names are class names.
         model_name: What the scores are called.
         tta: `none`, `hflip`, `ten-crop` or `randaug:N`; the views' probabilities are averaged.
         train_config: The training's transform, for `randaug:N`.
         batch_size: Images in a batch. The model sees one view of each at a time.
         workers: Processes that load images.
-        device: Where to compute.
         amp_dtype: Compute in this lower precision, by autocast.
         channels_last: Memory layout.
         seed: Seed of `randaug:N`.
-        report: Is told how fast it was.
 
     Returns:
-        The scores: probabilities, file names relative to the folder, and targets where the folder has them.
+        The scores: probabilities, file names relative to the folder, and targets where its folders are classes.
 
     Raises:
         ValueError: If the folder has no images or other classes than the model, or the views are unknown.
         CorruptImageError: If an image cannot be decoded.
     """
-    parse_tta(tta)
-    mode = 'L' if data_config['input_size'][0] == 1 else 'RGB'
+    root, device = os.fspath(root), next(model.parameters()).device
+    if class_names is None and os.path.isdir(os.path.join(root, 'train')):
+        names = list(image_folder(os.path.join(root, 'train'), '', None).reader.class_to_idx)
+        class_names = names if len(names) == model.num_classes else None
+        if class_names:
+            _logger.warning('the classes are taken to be those of %s/train, since the checkpoint names none', root)
+    check_class_names(class_names, model.num_classes)
+    dataset = image_folder(root, split, class_names, 'L' if data_config['input_size'][0] == 1 else 'RGB')
+    targets = folder_targets(dataset.reader, class_names)
+    try:  # before the first batch; timm and torchvision check little, and by all kinds of exceptions
+        dataset.transform = create_tta_transform(tta, data_config, train_config, seed)
+        dataset.transform(Image.new(dataset.input_img_mode, (64, 64)))
+    except Exception as e:
+        raise ValueError(f'the views {tta!r} cannot be made of images: {first_line(e)}') from e
+    loader = DataLoader(dataset, batch_size, num_workers=workers, pin_memory=device.type == 'cuda')
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    settings = dict(tta=tta, amp_dtype=amp_dtype, channels_last=channels_last)
+    scores = np.empty((len(dataset), model.num_classes), np.float32)
+    done = 0
+    with progress_bar(len(dataset), 'Predicting') as bar:
+        for batch, _ in loader:
+            scores[done : done + len(batch)] = probabilities(model, batch, data_config, **settings).cpu().numpy()
+            done += len(batch)
+            bar.update(len(batch))
+    names = [PurePath(name).as_posix() for name in dataset.filenames()]
+    return Scores(scores, np.array(names), targets, None if class_names is None else np.array(class_names), model_name)
+
+
+@torch.inference_mode()
+def probabilities(
+    model: nn.Module,
+    batch: torch.Tensor,
+    data_config: dict[str, Any],
+    *,
+    tta: str = 'none',
+    amp_dtype: torch.dtype | None = None,
+    channels_last: bool = False,
+) -> torch.Tensor:
+    """Mean of the probabilities `(B, num_classes)` over the views of a batch, uint8 `(B, V, C, H, W)`."""
+    device = next(model.parameters()).device
+    mean_and_std = (adapt_to_chs(data_config[key], batch.shape[2]) for key in ('mean', 'std'))
+    mean, std = (255 * torch.tensor(values, device=device).view(-1, 1, 1) for values in mean_and_std)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    model.eval()
+    total = 0
+    for view in views(tta, batch.to(device, non_blocking=True)):
+        view = view.float().sub_(mean).div_(std).contiguous(memory_format=layout)
+        with torch.autocast(device.type, amp_dtype) if amp_dtype else nullcontext():
+            logits = model(view)
+        total = total + logits.float().softmax(-1)
+    return total / parse_tta(tta)[1]
+
+
+def check_class_names(names: Sequence[str] | None, num_classes: int) -> None:
+    """Raise a ValueError unless there is a name for each class of the model, and none twice."""
+    if names is not None and len(names) != num_classes:
+        raise ValueError(f'{len(names)} class names were given for a model of {num_classes} classes')
+    if twice := [name for name, count in Counter(names or ()).items() if count > 1]:
+        raise ValueError(f'class names are there more than once: {first_names(twice)}')
+
+
+def image_folder(root: str, split: str, class_names: list[str] | None, mode: str = 'RGB') -> StrictImageDataset:
+    """timm's data set of the split's folder if there is one (and it is not the folder of a class), or of the root."""
     try:
-        dataset = StrictImageDataset.of(create_dataset('', root=root, split=split, input_img_mode=mode))
+        dataset = create_dataset('', root=root, split=split, input_img_mode=mode)
+        found = dataset.reader
+        if found.root != root and '' in found.class_to_idx and os.path.basename(found.root) in (class_names or ()):
+            dataset = create_dataset('', root=root, search_split=False, input_img_mode=mode)
     except RuntimeError as e:
         raise ValueError(f'no images in {root}: {e}') from e
-    labels = read_labels(dataset.reader, model.num_classes, class_names)
-    transform = _tried_transform(mode, tta, data_config, train_config, seed)
-    loader = create_loader(
-        dataset,
-        data_config['input_size'],
-        batch_size,
-        mean=data_config['mean'],
-        std=data_config['std'],
-        num_workers=workers,
-        persistent_workers=False,
-        device=torch.device(device),
-    )
-    dataset.transform = transform
-    model.eval()
-    device_type = torch.device(device).type
-    autocast = partial(torch.autocast, device_type, amp_dtype) if amp_dtype else nullcontext
-    scores = np.empty((len(dataset), model.num_classes), np.float32)
-    done, started = 0, time.perf_counter()
-    with torch.inference_mode(), progress_bar(len(dataset), 'Predicting') as bar:
-        for batch, _ in loader:
-            total = 0
-            for view in views(tta, batch):
-                if channels_last:
-                    view = view.contiguous(memory_format=torch.channels_last)
-                with autocast():
-                    logits = model(view)
-                total = total + logits.float().softmax(-1)
-            mean = total / parse_tta(tta)[1]
-            scores[done : done + len(mean)] = mean.cpu().numpy()
-            done += len(mean)
-            bar.update(len(mean))
-    report(f'{done / (time.perf_counter() - started):,.0f} images/s')
-    return Scores(
-        scores=scores,
-        filenames=np.array([name.replace('\\', '/') for name in dataset.filenames()]),
-        targets=labels.targets,
-        class_names=None if labels.class_names is None else np.array(labels.class_names),
-        model=model_name,
-    )
+    return StrictImageDataset.of(dataset)
 
 
-def _tried_transform(mode: str, tta: str, *args: Any) -> Callable[[Image.Image], torch.Tensor]:
-    """The views' transform, tried on an empty image, so that wrong settings show before the first batch."""
-    try:
-        transform = create_tta_transform(tta, *args)
-        transform(Image.new(mode, (64, 64)))
-    except Exception as e:  # timm and torchvision check little, and by all kinds of exceptions
-        raise ValueError(f'the views {tta!r} cannot be made of images: {e or type(e).__name__}') from e
-    return transform
-
-
-def read_labels(reader: ReaderImageFolder, num_classes: int, class_names: list[str] | None) -> Labels:
-    """The targets of a folder's images by the model's classes; None where there are no class folders.
+def folder_targets(reader: ReaderImageFolder, class_names: list[str] | None) -> np.ndarray | None:
+    """The targets (N,) of a folder's images, None where no folder is called as a class of the model.
 
     Raises:
-        ValueError: If the folders are not the model's classes.
+        ValueError: If some folders are and others are not.
     """
-    if class_names is not None and len(class_names) != num_classes:
-        raise ValueError(f'{len(class_names)} class names were given for a model of {num_classes} classes')
-    folders = list(reader.class_to_idx)
-    if class_names is None and len(folders) != num_classes:
-        if len(folders) > 1:
-            raise ValueError(
-                f'{reader.root} has {len(folders)} class folders, the model has {num_classes} classes: name them in '
-                f'order with --classes, a file or the folder it was trained on'
-            )
-        return Labels(None, None)  # images alone
-    class_names = folders if class_names is None else class_names
-    index = {name: i for i, name in enumerate(class_names)}
-    targets = np.array([index.get(folders[target], -1) for _, target in reader.samples], np.int64)
-    return Labels(targets if (targets >= 0).any() else None, class_names)
+    folders, index = list(reader.class_to_idx), {name: i for i, name in enumerate(class_names or ())}
+    others = [name for name in folders if name and name not in index]  # images beside the folders have no class
+    if len(others) == len([name for name in folders if name]):
+        if others:
+            why = 'no folder has the name of a class' if class_names else 'the class names of the model are not known'
+            _logger.warning('%s: %s (%s), so its images have no targets', reader.root, why, first_names(others))
+        return None
+    if others:
+        raise ValueError(
+            f'{reader.root} has {plural(len(others), "folder")} that the model has no class for '
+            f'({first_names(others)}): its classes are {first_names(class_names)}'
+        )
+    return np.array([index.get(folders[target], -1) for _, target in reader.samples], np.int64)

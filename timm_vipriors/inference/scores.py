@@ -1,4 +1,4 @@
-"""Score files: what a model thinks of every image, as an .npz file without pickles.
+"""Score files: the class probabilities that a model gives every image, as an .npz file without pickles.
 
     scores       (N, C) float32      probabilities
     filenames    (N,)   text         relative to the data folder, with forward slashes, none twice
@@ -7,18 +7,17 @@
     model        ()     text         may be empty
 
 One line of numpy reads it, `np.load('scores.npz')['scores']`. Rows of several files belong together by the file names,
-never by their position. Results of timm's inference.py can be read in a score file's place.
+columns by the class names, never by position. Results of timm's inference.py can be read in a score file's place.
 """
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from .npz import open_npz, write_npz
+from ..files import atomic_write, first_names, plural
+from .npz import MappedArray, read_npz
 
 _SUM_TOLERANCE = 0.01  # what is left of 1,000 probabilities in float16 sums to one by more than this
 
@@ -45,14 +44,17 @@ class Scores:
         """Write a score file, over one that is there.
 
         Raises:
-            ValueError: If it would not be one: the scores are no probabilities, shapes do not match, names are twice.
+            ValueError: If its name does not end in .npz, or the content would be refused by `ScoreFile.open` or `read`.
             OSError: If it cannot be written. Then the file is as it was before.
         """
         path = os.fspath(path)
-        scores = np.asarray(self.scores)
-        _check_scores_form(path, scores.shape, scores.dtype)
+        check_score_path(path)
+        scores = _check_form(path, np.asarray(self.scores))
         labels = _checked_labels(path, scores.shape, self.filenames, self.targets, self.class_names)
-        write_scores(path, scores.shape, [_checked_scores(path, scores, labels[0])], *labels, self.model)
+        scores = _checked_scores(path, scores, labels[0])
+        arrays = dict(zip(('filenames', 'targets', 'class_names'), labels, strict=True), model=np.array(self.model))
+        with atomic_write(path) as partial, open(partial, 'wb') as file:
+            np.savez(file, scores=scores, **{name: array for name, array in arrays.items() if array is not None})
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +64,7 @@ class ScoreFile:
     Attributes:
         path: The file.
         num_classes: C.
-        filenames: As in `Scores`, and so are `targets`, `class_names` and `model`.
-        reader: Gives rows (n, C) of scores of any floating-point type, not yet checked.
+        filenames, targets, class_names, model: As in `Scores`.
     """
 
     path: str
@@ -72,7 +73,7 @@ class ScoreFile:
     targets: np.ndarray | None
     class_names: np.ndarray | None
     model: str
-    reader: Callable[[slice | np.ndarray | None], np.ndarray]
+    _scores: np.ndarray | MappedArray
 
     @classmethod
     def open(cls, path: str | os.PathLike) -> 'ScoreFile':
@@ -81,33 +82,25 @@ class ScoreFile:
         Scores that lie uncompressed in an .npz file stay there and take no memory; others are loaded.
 
         Raises:
-            ValueError: If the file is none of these, was cut off, or has content that does not fit together.
+            ValueError: If the file is none of these, is damaged, or has content that does not fit together.
             OSError: If it cannot be read.
-            ImportError: If a .parquet file needs the extra `parquet`.
+            ImportError: If results of inference.py need the extra `results`.
         """
         path = os.fspath(path)
-        if os.path.splitext(path)[1].lower() in ('.csv', '.parquet', '.json'):
+        if Path(path).suffix.lower() in ('.csv', '.parquet', '.json'):
             from .timm_results import read_timm_results
 
             filenames, scores = read_timm_results(path)
-            targets, class_names, model = None, None, os.path.splitext(os.path.basename(path))[0]
-            shape, dtype, reader = scores.shape, scores.dtype, _reader_of(scores)
+            arrays = {'filenames': filenames, 'scores': scores, 'model': np.array(Path(path).stem)}
         else:
-            arrays = open_npz(path)
-            for name in ('scores', 'filenames'):
-                if name not in arrays:
-                    found = ', '.join(arrays) or 'none'
-                    raise ValueError(f'{path} is no score file: expected an array {name!r}, got the arrays: {found}')
-            shape, dtype = arrays['scores'].shape, arrays['scores'].dtype
-            _check_scores_form(path, shape, dtype)
-            scores = arrays['scores']
-            reader = _reader_of(scores.load()) if scores.start is None else scores.rows
-            rest = ('filenames', 'targets', 'class_names', 'model')
-            filenames, targets, class_names, model = (arrays[k].load() if k in arrays else None for k in rest)
-            model = _checked_model(path, model)
-        _check_scores_form(path, shape, dtype)
-        labels = _checked_labels(path, shape, filenames, targets, class_names)
-        return cls(path, shape[1], *labels, model, reader)
+            arrays = read_npz(path, mapped='scores')
+        if missing := {'scores', 'filenames'} - arrays.keys():
+            raise ValueError(f'{path} is no score file: it lacks {missing}, got the arrays {first_names(arrays)}')
+        scores, model = _check_form(path, arrays['scores']), arrays.get('model', np.array(''))
+        if model.shape != () or model.dtype.kind != 'U':
+            raise ValueError(f'{path}: expected one text as model, got the shape {model.shape} in {model.dtype}')
+        labels = (arrays.get(name) for name in ('filenames', 'targets', 'class_names'))
+        return cls(path, scores.shape[1], *_checked_labels(path, scores.shape, *labels), str(model), scores)
 
     def __len__(self) -> int:
         """The number of images."""
@@ -120,56 +113,25 @@ class ScoreFile:
             ValueError: If they are no probabilities, or the file became shorter.
             OSError: If the file cannot be read.
         """
-        names = self.filenames[slice(None) if rows is None else rows]
-        return _checked_scores(self.path, self.reader(rows), names)
+        rows = slice(None) if rows is None else rows
+        return _checked_scores(self.path, self._scores[rows], self.filenames[rows])
 
     def load(self) -> Scores:
         """All of it in memory."""
         return Scores(self.read(), self.filenames, self.targets, self.class_names, self.model)
 
 
-def open_score_files(paths: Iterable[str | os.PathLike]) -> Iterator[ScoreFile]:
-    """Files in their order, the next few opened by threads meanwhile: to compare its checksums reads a file whole."""
-    threads = min(os.cpu_count() or 1, 8)
-    with ThreadPoolExecutor(threads) as pool:
-        ahead: deque[Future[ScoreFile]] = deque()
-        for path in paths:
-            ahead.append(pool.submit(ScoreFile.open, path))
-            if len(ahead) > threads:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+def check_score_path(path: str | os.PathLike) -> None:
+    """Raise a ValueError for a name under which a score file would be taken for another kind of file."""
+    if Path(path).suffix.lower() not in ('.npz', ''):
+        raise ValueError(f'{path}: the name of a score file must end in .npz (`ensemble average` writes CSV files)')
 
 
-def write_scores(
-    path: str | os.PathLike,
-    shape: tuple[int, int],
-    blocks: Iterable[np.ndarray],
-    filenames: np.ndarray,
-    targets: np.ndarray | None,
-    class_names: np.ndarray | None,
-    model: str,
-) -> None:
-    """Write a score file of shape (N, C) whose scores come in blocks of rows, and are taken as they are."""
-    arrays = {'filenames': filenames, 'targets': targets, 'class_names': class_names, 'model': np.array(model)}
-    write_npz(path, {k: v for k, v in arrays.items() if v is not None}, {'scores': (shape, blocks)})
-
-
-def some_names(names: Iterable[str], limit: int = 3) -> str:
-    """The first of the names, for a message."""
-    names = list(names)
-    return ', '.join(map(repr, names[:limit])) + (', …' if len(names) > limit else '')
-
-
-def _reader_of(scores: np.ndarray) -> Callable[[slice | np.ndarray | None], np.ndarray]:
-    return lambda rows: scores[slice(None) if rows is None else rows]
-
-
-def _check_scores_form(where: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+def _check_form(where: str, scores: np.ndarray | MappedArray) -> np.ndarray | MappedArray:
+    shape, dtype = scores.shape, scores.dtype
     if len(shape) != 2 or shape[1] < 1 or dtype.kind != 'f':
-        raise ValueError(
-            f'{where}: expected scores of the shape (images, classes) in floating point, got {shape} in {dtype}'
-        )
+        raise ValueError(f'{where}: expected scores (images, classes) in floating point, got {shape} in {dtype}')
+    return scores
 
 
 def _checked_scores(where: str, scores: np.ndarray, filenames: np.ndarray) -> np.ndarray:
@@ -180,11 +142,12 @@ def _checked_scores(where: str, scores: np.ndarray, filenames: np.ndarray) -> np
         right = np.abs(sums - 1) <= _SUM_TOLERANCE  # False for NaN
         if right.all() and scores.min(initial=0) >= 0:
             return scores
-        row = int(np.argmin(right & (scores.min(axis=1) >= 0)))
+        lowest = scores.min(axis=1)
+        row = int(np.argmin(right & (lowest >= 0)))
     if not np.isfinite(scores[row]).all():
         problem = 'that are not finite'
-    elif scores[row].min() < 0:
-        problem = f'down to {scores[row].min():.4g}, which looks like logits'
+    elif lowest[row] < 0:
+        problem = f'down to {lowest[row]:.4g}, which looks like logits'
     else:
         problem = f'that sum to {sums[row]:.4g}'
     raise ValueError(
@@ -201,15 +164,13 @@ def _checked_labels(
     class_names: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     """File names, targets and class names in their types, fitting to scores of a shape (N, C)."""
-    filenames = _checked_names(where, 'file names', filenames, shape[0])
+    filenames = checked_names(where, 'file name', filenames, shape[0])
     if class_names is not None:
-        class_names = _checked_names(where, 'class names', class_names, shape[1])
+        class_names = checked_names(where, 'class name', class_names, shape[1])
     if targets is not None:
         targets = np.asarray(targets)
         if targets.shape != shape[:1] or (targets.dtype.kind not in 'iu' and targets.size):
-            raise ValueError(
-                f'{where}: expected {shape[0]} whole numbers as targets, got {targets.shape} in {targets.dtype}'
-            )
+            raise ValueError(f'{where}: expected {shape[0]} integer targets, got {targets.shape} in {targets.dtype}')
         wrong = (targets < -1) | (targets >= shape[1])
         if wrong.any():
             raise ValueError(
@@ -220,22 +181,14 @@ def _checked_labels(
     return filenames, targets, class_names
 
 
-def _checked_names(where: str, what: str, names: np.ndarray, count: int) -> np.ndarray:
+def checked_names(where: str, what: str, names: np.ndarray, count: int) -> np.ndarray:
+    """As many different names (count,) as expected, as text, or a ValueError."""
     names = np.asarray(names)
-    if names.dtype == object and all(isinstance(name, str) for name in names.flat):
-        names = names.astype(str)
     if names.shape != (count,) or (names.dtype.kind != 'U' and names.size):
-        raise ValueError(f'{where}: expected {count} {what} as text, got the shape {names.shape} in {names.dtype}')
+        expected = plural(count, what)
+        raise ValueError(f'{where}: expected {expected} as text, got the shape {names.shape} in {names.dtype}')
     unique, counts = np.unique(names, return_counts=True)
     if len(unique) < count:
-        twice = unique[counts > 1].tolist()
-        raise ValueError(f'{where}: {len(twice)} {what} are there more than once: {some_names(twice)}')
+        twice = unique[counts > 1]
+        raise ValueError(f'{where}: {plural(len(twice), what)} there more than once: {first_names(twice)}')
     return names.astype(str, copy=False)
-
-
-def _checked_model(where: str, model: np.ndarray | None) -> str:
-    if model is None:
-        return ''
-    if model.shape != () or model.dtype.kind != 'U':
-        raise ValueError(f'{where}: expected one text as model, got the shape {model.shape} in {model.dtype}')
-    return str(model)

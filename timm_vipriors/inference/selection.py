@@ -5,22 +5,26 @@ none helps; one may be added again, and how often it was is its weight. Chosen o
 better on these than it is, so the accuracy is also measured on images that the choice has not seen.
 """
 
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 import numpy as np
 
-from ..files import progress
-from .ensemble import checked_shape, in_top
+from ..files import progress, text_table
+from .ensemble import BLOCK_ELEMENTS, Files, checked_shape
+from .ensemble_result import UNKNOWN, best_single, gain_line, percent
+from .join import Joined, join_files
+from .metrics import in_top
 
-_BLOCK_ELEMENTS = 2**18  # scores of one member in a block
 _TOP = {'top1': 1, 'top5': 5}
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """What a search found.
+    """What a search found; of a search of files its text is the table that the command prints.
 
     Attributes:
         weights: How often each member was chosen (M,).
@@ -28,6 +32,8 @@ class Selection:
         held_out: The same of ensembles chosen on the other folds, each image by the one that has not seen it.
         singles: Whether each member alone is right (M, N).
         steps: The accuracy after each member that was added.
+        metric, folds: What was asked for.
+        paths, models: The files and what made them.
     """
 
     weights: tuple[int, ...]
@@ -35,6 +41,45 @@ class Selection:
     held_out: np.ndarray
     singles: np.ndarray
     steps: tuple[float, ...]
+    metric: str
+    folds: int
+    paths: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The members with their weights, the accuracy of what was chosen, and the command that averages it."""
+        rows = [('member', 'model', 'weight', self.metric.replace('top', 'top-'))]
+        for path, model, weight, single in zip(self.paths, self.models, self.weights, self.singles, strict=True):
+            rows.append((path, model, str(weight or UNKNOWN), percent(single)))
+        rows.append(('chosen, accuracy on the images of the selection (optimistic)', '', '', percent(self.correct)))
+        held_out = f'chosen, accuracy on images not seen ({self.folds}-fold cross-validation)'
+        rows.append((held_out, '', '', percent(self.held_out)))
+        best = int(self.singles.sum(axis=1).argmax())
+        gain = gain_line(best_single(self.paths[best], self.singles[best]), self.singles[best], self.held_out)
+        chosen = [f'{path}:{weight}' for path, weight in zip(self.paths, self.weights, strict=True) if weight]
+        command = f'timm-vipriors ensemble average {shlex.join(chosen)}'
+        return f'{text_table(rows, left=2)}\ncross-validated {gain}\n{command}'
+
+
+def search(
+    files: Files,
+    metric: Literal['top1', 'top5'] = 'top1',
+    max_members: int = 10,
+    folds: int = 5,
+    seed: int = 0,
+) -> Selection:
+    """Search score files, or what `join_files` returns, for members to average, on the images with known targets.
+
+    The arguments are those of `greedy_search`. All scores are loaded into memory.
+    """
+    joined = files if isinstance(files, Joined) else join_files(files)
+    if joined.targets is None:
+        raise ValueError('a search needs labelled images, and no file has targets')
+    rows = np.flatnonzero(joined.targets >= 0)
+    scores = [member.read(rows) for member in joined.members]
+    found = greedy_search(scores, joined.targets[rows], metric, max_members, folds, seed)
+    paths, models = zip(*((member.file.path, member.file.model) for member in joined.members), strict=True)
+    return replace(found, paths=paths, models=models)
 
 
 def greedy_search(
@@ -67,57 +112,45 @@ def greedy_search(
         raise ValueError(f'at least one member must be allowed, got {max_members}')
     if not 2 <= folds <= count:
         raise ValueError(f'the number of folds must be in 2 … {count}, the number of labelled images, got {folds}')
-    candidates = _Candidates(members, targets, _TOP[metric])
+
+    @cache  # folds often ask the same again
+    def one_more(weights: tuple[int, ...]) -> np.ndarray:
+        return _one_more(members, weights, targets, _TOP[metric])
+
+    def select(rows: np.ndarray) -> tuple[tuple[int, ...], np.ndarray, list[float]]:
+        """Weights chosen on some rows, whether they are right on all rows (N,), and the accuracy after each step."""
+        weights, correct, steps = (0,) * len(members), np.zeros(count, bool), []
+        for _ in range(max_members):
+            options = one_more(weights)
+            accuracies = options[:, rows].mean(axis=1)
+            best = int(accuracies.argmax())
+            if steps and accuracies[best] <= steps[-1]:
+                break
+            steps.append(float(accuracies[best]))
+            correct, weights = options[best], (*weights[:best], weights[best] + 1, *weights[best + 1 :])
+        return weights, correct, steps
+
     parts = np.array_split(np.random.default_rng(seed).permutation(count), folds)
     held_out = np.zeros(count, bool)
     for i, part in enumerate(progress(parts, folds, 'searching', unit='fold')):
-        others = np.concatenate(parts[:i] + parts[i + 1 :])
-        held_out[part] = _select(candidates, others, max_members)[1][part]
-    weights, correct, steps = _select(candidates, np.arange(count), max_members)
-    return Selection(weights, correct, held_out, candidates((0,) * len(members)), steps)
+        held_out[part] = select(np.concatenate(parts[:i] + parts[i + 1 :]))[1][part]
+    weights, correct, steps = select(np.arange(count))
+    return Selection(weights, correct, held_out, one_more((0,) * len(members)), tuple(steps), metric, folds)
 
 
-def _select(
-    candidates: '_Candidates', rows: np.ndarray, max_members: int
-) -> tuple[tuple[int, ...], np.ndarray, tuple[float, ...]]:
-    """Weights chosen on some rows, whether they are right on all rows (N,), and the accuracy after each step."""
-    weights, correct, hits, steps = (0,) * len(candidates.members), None, -1, []
-    for _ in range(max_members):
-        options = candidates(weights)
-        option_hits = options[:, rows].sum(axis=1)
-        best = int(option_hits.argmax())
-        if option_hits[best] <= hits:
-            break
-        hits, correct = option_hits[best], options[best]
-        weights = (*weights[:best], weights[best] + 1, *weights[best + 1 :])
-        steps.append(float(hits / len(rows)))
-    return weights, correct, tuple(steps)
-
-
-class _Candidates:
-    """Whether each ensemble of one member more would be right, (M, N). Folds often ask the same again."""
-
-    def __init__(self, members: Sequence[np.ndarray], targets: np.ndarray, k: int) -> None:
-        self.members, self.targets, self.k = members, targets, k
-        self.known: dict[tuple[int, ...], np.ndarray] = {}
-
-    def __call__(self, weights: tuple[int, ...]) -> np.ndarray:
-        if weights not in self.known:
-            self.known[weights] = self._compute(weights)
-        return self.known[weights]
-
-    def _compute(self, weights: tuple[int, ...]) -> np.ndarray:
-        count, classes = self.members[0].shape
-        out = np.zeros((len(weights), count), bool)
-        step = max(_BLOCK_ELEMENTS // classes, 1)
-        for start in range(0, count, step):
-            rows = slice(start, start + step)
-            total = np.zeros((len(self.targets[rows]), classes))
-            for member, weight in zip(self.members, weights, strict=True):
-                if weight:
-                    total += np.multiply(member[rows], weight, dtype=np.float64)
-            for i, member in enumerate(self.members):
-                # rounded as `weighted_average` does, for equal scores to be equal here too
-                mean = ((total + member[rows]) / (sum(weights) + 1)).astype(np.float32)
-                out[i, rows] = in_top(mean, self.targets[rows], self.k)
-        return out
+def _one_more(members: Sequence[np.ndarray], weights: Sequence[int], targets: np.ndarray, k: int) -> np.ndarray:
+    """Whether the average of the weighted members and one member more would be right, for each of them (M, N)."""
+    count, classes = members[0].shape
+    out = np.zeros((len(weights), count), bool)
+    step = max(BLOCK_ELEMENTS // classes, 1)
+    for start in range(0, count, step):
+        rows = slice(start, start + step)
+        total = np.zeros((len(targets[rows]), classes))
+        for member, weight in zip(members, weights, strict=True):
+            if weight:
+                total += np.multiply(member[rows], weight, dtype=np.float64)
+        for i, member in enumerate(members):
+            # rounded as `weighted_average` does, for equal scores to be equal here too
+            mean = ((total + member[rows]) / (sum(weights) + 1)).astype(np.float32)
+            out[i, rows] = in_top(mean, targets[rows], k)
+    return out

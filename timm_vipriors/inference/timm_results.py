@@ -1,142 +1,131 @@
 """Results of timm's inference.py, .csv and .parquet, read as scores.
 
-They must have the probabilities of all classes: `--topk 0`, or `--topk C --include-index`, each with
-`--results-separate-col` (a column for each class) or without (one column with lists).
+They must have the probabilities of all classes: `--topk C --include-index`, which names each probability's class, or
+`--topk 0`, in the order of the classes. The names of the columns decide which of the two it is.
 """
 
-import csv
+import logging
 import os
 import re
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+if TYPE_CHECKING:
+    import pandas
+
+_logger = logging.getLogger(__name__)
 _FLAGS = '--output-type prob --topk 0 --results-separate-col --fullname'
+_NO_INDICES = 'they may be the best classes without their indices, write these too with --include-index'
 
 
 def read_timm_results(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     """Read the file names (N,) and the scores (N, C), which are not yet checked to be probabilities.
 
     Raises:
-        ValueError: If the file has not the probabilities of all classes, or names an image twice.
-        OSError: If it cannot be read.
-        ImportError: If a .parquet file needs the extra `parquet`.
+        ValueError: If the file has not the probabilities of all classes, or it cannot be said of which class each is.
+        OSError: If it cannot be opened.
+        ImportError: If pandas, or for .parquet pyarrow, is not installed.
     """
     path = os.fspath(path)
-    readers = {'.csv': _read_csv, '.parquet': _read_parquet}
-    suffix = os.path.splitext(path)[1].lower()
-    if suffix not in readers:
-        raise ValueError(
-            f'{path}: expected .npz, or .csv or .parquet of inference.py, got {suffix} (--results-format csv)'
-        )
+    suffix = Path(path).suffix.lower()
+    if suffix not in ('.csv', '.parquet'):
+        raise ValueError(f'{path}: expected .npz, or .csv or .parquet of inference.py, got {suffix}')
     try:
-        filenames, scores, indices = readers[suffix](path)
-        if len(set(filenames)) < len(filenames):
-            raise ValueError('a file name is there more than once: let it write whole names with --fullname')
-        if any('\0' in name for name in filenames):  # which numpy would drop at the end of a text
-            raise ValueError('a file name has a NUL character')
-        return np.array(filenames, dtype=str), _by_class(scores, indices)
-    except (ValueError, csv.Error) as e:
-        raise ValueError(f"{path} has no scores as timm's inference.py writes them with {_FLAGS}: {e}") from e
-
-
-def _columns(header: list[str]) -> tuple[list[str], list[str]]:
-    """The columns of the probabilities and of the class indices, the latter empty where there are none."""
-    if 'filename' not in header:
-        raise ValueError(f'expected a column filename, got {", ".join(header[:5]) or "nothing"}')
-    if any(re.fullmatch(r'logit(_\d+)?', name) for name in header):
-        raise ValueError('it has logits: write probabilities with --output-type prob')
-    found = []
-    for kind in ('prob', 'index'):
-        numbered = {int(name[len(kind) + 1 :]) for name in header if re.fullmatch(rf'{kind}_\d+', name)}
-        if numbered != set(range(len(numbered))):
-            raise ValueError(f'the columns {kind}_0, {kind}_1 … are not complete')
-        found.append([kind] if kind in header else [f'{kind}_{i}' for i in sorted(numbered)])
-    probs, indices = found
-    if not probs:
-        raise ValueError('expected columns prob_0, prob_1 … for all classes, or one column prob')
-    if not indices and any(re.fullmatch(r'label(_\d+)?', name) for name in header):
-        raise ValueError('it has the best classes without their indices: write all classes with --topk 0')
-    if indices and len(indices) != len(probs):
-        raise ValueError(f'it has {len(probs)} columns of probabilities and {len(indices)} of indices')
-    return probs, indices
-
-
-def _by_class(scores: np.ndarray, indices: np.ndarray | None) -> np.ndarray:
-    """Scores (N, C) in the order of the classes."""
-    count = scores.shape[1]
-    if indices is not None and len(scores):
-        if indices.shape != scores.shape or not np.array_equal(np.sort(indices, axis=1), np.indices(scores.shape)[1]):
-            raise ValueError(f'it has the {count} best classes and not all of them: write all with --topk 0')
-        by_class = np.empty_like(scores)
-        np.put_along_axis(by_class, indices, scores, axis=1)
-        return by_class
-    # the best k without indices look like scores of k classes, but that they fall from left to right everywhere
-    if len(scores) and (count == 1 or (count > 2 and (np.diff(scores, axis=1) <= 0).all())):
-        raise ValueError('it has the best classes without their indices: write all classes with --topk 0')
-    return scores
-
-
-def _read_csv(path: str) -> tuple[list[str], np.ndarray, np.ndarray | None]:
-    with open(path, encoding='utf-8-sig', newline='') as file:
-        rows = csv.reader(file)
-        header = next(rows, [])
-        probs, indices = _columns(header)
-        name_at, prob_at, index_at = (list(map(header.index, names)) for names in (['filename'], probs, indices))
-        filenames, prob_rows, index_rows = [], [], []
-        for row in filter(None, rows):  # without blank lines
-            if len(row) != len(header):
-                raise ValueError(f'line {rows.line_num} has {len(row)} cells under a header of {len(header)}')
-            filenames.append(row[name_at[0]])
-            prob_rows.append(_numbers([row[i] for i in prob_at], probs == ['prob'], np.float32))
-            if indices:
-                index_rows.append(_numbers([row[i] for i in index_at], indices == ['index'], np.int64))
-            if len(prob_rows[-1]) != len(prob_rows[0]):
-                raise ValueError(f'line {rows.line_num} has another number of probabilities than the first line')
-    if not filenames and probs == ['prob']:
-        raise ValueError('it has no rows, and one column for all classes: their number is not known')
-    scores = np.array(prob_rows, np.float32).reshape(len(filenames), -1 if filenames else len(probs))
-    return filenames, scores, np.array(index_rows, np.int64).reshape(len(filenames), -1) if indices else None
-
-
-def _numbers(cells: list[str], listed: bool, dtype: type) -> np.ndarray:
-    """Numbers of the cells, or of the one cell with a list as numpy or Python prints it."""
-    if listed:
-        if '...' in cells[0]:
-            raise ValueError('a list was shortened with "...": write a column for each class (--results-separate-col)')
-        cells = cells[0].strip().strip('[]').replace(',', ' ').split()
-    return np.array(cells, dtype=dtype)
-
-
-def _read_parquet(path: str) -> tuple[list[str], np.ndarray, np.ndarray | None]:
-    try:
-        import pyarrow.parquet
+        import pandas
     except ImportError:
-        hint = "pip install 'timm-vipriors[parquet]', or let inference.py write --results-format csv"
-        raise ImportError(f'{path} needs pyarrow: {hint}') from None
+        raise ImportError(f"{path} needs pandas and pyarrow: pip install 'timm-vipriors[results]'") from None
     with open(path, 'rb') as file:
         try:
-            header = pyarrow.parquet.read_schema(file).names
-            probs, indices = _columns(header)
-            table = pyarrow.parquet.read_table(file, columns=['filename', *probs, *indices])
-            filenames = table['filename'].to_pylist()
-            scores = _matrix(table, probs).astype(np.float32)
-            index_rows = _matrix(table, indices).astype(np.int64) if indices else None
-        except (pyarrow.ArrowException, OSError, TypeError) as e:  # damaged, or a column of something else than numbers
-            raise ValueError(' '.join(str(e).split())) from e
-    if not all(isinstance(name, str) for name in filenames):
-        raise ValueError('expected texts in the column filename')
-    return filenames, scores, index_rows
+            if suffix == '.csv':
+                frame = pandas.read_csv(file, dtype={'filename': str}, keep_default_na=False, encoding='utf-8-sig')
+                if not isinstance(frame.index, pandas.RangeIndex):
+                    raise ValueError('its lines have more cells than its header')
+            else:
+                frame = pandas.read_parquet(file)
+            filenames, scores = _read_frame(path, frame)
+        except ImportError as e:
+            raise ImportError(f"{path} needs pyarrow: pip install 'timm-vipriors[results]'") from e
+        except Exception as e:  # pandas and pyarrow have many of their own
+            said = ' '.join(str(e).split())
+            raise ValueError(f"{path} has no scores as timm's inference.py writes them with {_FLAGS}: {said}") from e
+    return filenames, scores
 
 
-def _matrix(table, names: list[str]) -> np.ndarray:
-    """The numbers (N, k) of k columns, or of one column of lists of k numbers."""
-    import pyarrow
-    from pyarrow import compute
+def _read_frame(path: str, frame: 'pandas.DataFrame') -> tuple[np.ndarray, np.ndarray]:
+    if frame.index.name == 'filename':
+        frame = frame.reset_index()
+    columns = list(frame.columns)
+    if columns.count('filename') != 1 or not all(isinstance(name, str) for name in frame['filename']):
+        raise ValueError(f'expected a column filename of texts, got {", ".join(map(str, columns[:5]))}')
+    if any(re.fullmatch(r'logit(_\d+)?', str(name)) for name in columns):
+        raise ValueError('it has logits: write probabilities with --output-type prob')
+    filenames = frame['filename'].tolist()
+    if len(set(filenames)) < len(filenames):
+        raise ValueError('a file name is there more than once: let it write whole names with --fullname')
+    if any('\0' in name for name in filenames):  # which numpy would drop at the end of a text
+        raise ValueError('a file name has a NUL character')
+    scores, indices = _matrix(frame, 'prob'), _matrix(frame, 'index')
+    if scores is None:
+        raise ValueError('expected columns prob_0, prob_1 … for all classes, or one column prob')
+    if indices is not None:
+        scores = _by_class(scores.astype(np.float32), indices)
+    elif any(re.fullmatch(r'label(_\d+)?', str(name)) for name in columns):
+        raise ValueError(_NO_INDICES)
+    else:
+        _check_order(path, scores)
+    return np.array(filenames, dtype=str), scores.astype(np.float32)
 
-    if len(names) > 1 or not pyarrow.types.is_list(table[names[0]].type):
-        return np.stack([table[name].to_numpy() for name in names], axis=1)
-    lists = table[names[0]]
-    lengths = compute.unique(compute.list_value_length(lists)).to_pylist()
-    if len(lengths) != 1:
-        raise ValueError(f'the lists in the column {names[0]} differ in length, or there are none')
-    return compute.list_flatten(lists).to_numpy().reshape(len(lists), lengths[0])
+
+def _matrix(frame: 'pandas.DataFrame', kind: str) -> np.ndarray | None:
+    """The numbers (N, k) of the columns kind_0, kind_1 …, or of one column of numbers or lists; None without any."""
+    numbered = {int(name[len(kind) + 1 :]): name for name in map(str, frame) if re.fullmatch(rf'{kind}_[0-9]+', name)}
+    if numbered:
+        if sorted(numbered) != list(range(len(numbered))) or kind in frame:
+            raise ValueError(f'the columns {kind}_0, {kind}_1 … are not complete')
+        rows = frame[[numbered[i] for i in range(len(numbered))]]
+        if odd := [name for name, dtype in rows.dtypes.items() if len(rows) and dtype.kind not in 'fiu']:
+            raise ValueError(f'the column {odd[0]} has something else than numbers')
+        return rows.to_numpy(np.float64)
+    if kind not in frame:
+        return None
+    column = frame[kind]
+    if column.dtype.kind in 'fiu':
+        return column.to_numpy()[:, None]
+    lists = [_numbers(cell) for cell in column]
+    if len({len(row) for row in lists}) != 1:
+        raise ValueError(f'the lists in the column {kind} differ in length, or there are none')
+    return np.stack(lists)
+
+
+def _numbers(cell: object) -> np.ndarray:
+    """The numbers of a list, in a .csv file as numpy or Python prints it."""
+    if isinstance(cell, str):
+        if '...' in cell:
+            raise ValueError('a list was shortened with "...": write a column for each class (--results-separate-col)')
+        cell = cell.strip().strip('[]').replace(',', ' ').split()
+    return np.array(cell, np.float64).reshape(-1)
+
+
+def _by_class(scores: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Scores (N, C) in the order of the classes, from those in the order of the indices (N, C)."""
+    if indices.shape[1] != scores.shape[1]:
+        raise ValueError(f'it has {scores.shape[1]} probabilities and {indices.shape[1]} indices of each image')
+    if not np.array_equal(np.sort(indices, axis=1), np.indices(scores.shape)[1]):
+        raise ValueError(f'it has the {scores.shape[1]} best classes and not all of them: write all with --topk 0')
+    by_class = np.empty_like(scores)
+    np.put_along_axis(by_class, indices.astype(np.int64), scores, axis=1)
+    return by_class
+
+
+def _check_order(path: str, scores: np.ndarray) -> None:
+    """Raise where probabilities without indices may be sorted, as `--topk C --label-type none` writes them.
+
+    A row that rises somewhere shows the order of the classes. One short row may fall by chance.
+    """
+    count, classes = scores.shape
+    if count and (classes == 1 or (np.diff(scores, axis=1) <= 0).all()):
+        if count > 1 or not 1 < classes <= 4:
+            raise ValueError(f'all probabilities fall from left to right: {_NO_INDICES}')
+        _logger.warning(f'{path} has one image and no indices: its columns are taken as the order of the classes')

@@ -7,8 +7,9 @@ RandAugment, several times; ours is that they are seeded by the image, so that t
 import random
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,6 @@ from torchvision import transforms
 from ..data.seeding import kept_random_state
 
 DEFAULT_POLICY = 'rand-m9-mstd0.5'
-TTA_HELP = 'none, hflip, ten-crop or randaug:N'
 
 
 def parse_tta(spec: str) -> tuple[str, int]:
@@ -29,13 +29,16 @@ def parse_tta(spec: str) -> tuple[str, int]:
 
     Raises:
         ValueError: If it is none of `none`, `hflip`, `ten-crop` and `randaug:N`.
+
+    >>> parse_tta('randaug:3')
+    ('randaug', 3)
     """
     numbers = {'none': 1, 'hflip': 2, 'ten-crop': 10}
     if spec in numbers:
         return spec, numbers[spec]
     match = re.fullmatch(r'randaug:([1-9][0-9]{0,3})', spec)
     if match is None:
-        raise ValueError(f'expected {TTA_HELP} with N in 1 … 9999, got {spec!r}')
+        raise ValueError(f'expected none, hflip, ten-crop or randaug:N with N in 1 … 9999, got {spec!r}')
     return 'randaug', int(match[1])
 
 
@@ -48,7 +51,7 @@ def create_tta_transform(
         spec: `none` and `hflip`: the evaluation's crop. `ten-crop`: torchvision's ten crops of the image as the
             evaluation resizes it. `randaug:N`: N views by the training's transform.
         data_config: As timm's `resolve_data_config` returns it.
-        train_config: What a training has given to timm's `create_transform`: auto_augment, scale, ratio, hflip …
+        train_config: What the training gave to timm's `create_transform`: auto_augment, scale, ratio, hflip …
             Without an auto_augment, `rand-m9-mstd0.5`, that of Kim's authors.
         seed: Seed of the random views.
 
@@ -56,23 +59,29 @@ def create_tta_transform(
         A transform that returns uint8 tensors `(V, C, H, W)`. The mirrored view of `hflip` is left to `views`.
 
     Raises:
-        ValueError: If the specification is unknown, or the evaluation pads images, which leaves no crops to choose.
+        ValueError: If the specification is unknown, or the ten crops would not differ.
     """
     kind, number = parse_tta(spec)
     size = data_config['input_size']
     common = dict(mean=data_config['mean'], std=data_config['std'], use_prefetcher=True)
     if kind == 'randaug':
         train_config = {'auto_augment': DEFAULT_POLICY, **(train_config or {})}
-        return RandomViews(create_transform(size, is_training=True, **{**train_config, **common}), number, seed)
+        one = create_transform(size, is_training=True, **{**train_config, **common})
+        return RandomViews(one, number, seed)
     keys = ('interpolation', 'crop_pct', 'crop_mode')
-    transform = create_transform(size, **{k: data_config[k] for k in keys if k in data_config}, **common)
+    steps = create_transform(size, **{k: data_config[k] for k in keys if k in data_config}, **common).transforms
     if kind != 'ten-crop':
-        return transforms.Compose([*transform.transforms, OneView()])
-    steps = transform.transforms
+        return transforms.Compose([*steps, partial(torch.unsqueeze, dim=0)])
     crops = [i for i, step in enumerate(steps) if isinstance(step, transforms.CenterCrop)]
-    if len(crops) != 1:
-        raise ValueError(f'ten-crop needs an evaluation that crops, the crop mode {data_config["crop_mode"]} does not')
-    return transforms.Compose([*steps[: crops[0]], transforms.TenCrop(size[-2:]), Stack()])
+    resize = transforms.Compose(steps[: crops[0]]) if len(crops) == 1 else lambda image: image
+    width, height = resize(Image.new('L', (size[2], size[1]))).size  # the least that is left to choose crops from
+    if width <= size[2] or height <= size[1]:
+        raise ValueError(
+            f'the ten crops would coincide: with crop_pct {data_config["crop_pct"]} and crop_mode '
+            f'{data_config["crop_mode"]} the resized image is not larger than a crop; pass for example '
+            '--crop-pct 0.875 --crop-mode center'
+        )
+    return transforms.Compose([resize, transforms.TenCrop(size[-2:]), _stack])
 
 
 def views(spec: str, batch: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -83,21 +92,8 @@ def views(spec: str, batch: torch.Tensor) -> Iterator[torch.Tensor]:
             yield view.flip(-1)
 
 
-class OneView:
-    """`(C, H, W)` as `(1, C, H, W)`."""
-
-    def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        return image[None]
-
-
-class Stack:
-    """PIL images as one uint8 tensor `(V, C, H, W)`."""
-
-    def __init__(self) -> None:
-        self.to_tensor = MaybePILToTensor()
-
-    def __call__(self, images: list[Image.Image]) -> torch.Tensor:
-        return torch.stack([self.to_tensor(image) for image in images])
+def _stack(images: Sequence[Image.Image]) -> torch.Tensor:
+    return torch.stack([MaybePILToTensor()(image) for image in images])
 
 
 class RandomViews:
@@ -107,9 +103,7 @@ class RandomViews:
     """
 
     def __init__(self, transform: Callable[[Image.Image], torch.Tensor], number: int, seed: int) -> None:
-        self.transform = transform
-        self.number = number
-        self.seed = seed
+        self.transform, self.number, self.seed = transform, number, seed
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         with seeded(zlib.crc32(image.tobytes(), self.seed & 0xFFFFFFFF)):

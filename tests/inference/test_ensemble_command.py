@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from timm_vipriors.cli import main
-from timm_vipriors.inference import ScoreFile, plurality_vote, weighted_average
+from timm_vipriors.inference import ScoreFile, average, plurality_vote, search, vote, weighted_average
 
 from .score_files import names, random_scores, save
 
@@ -89,6 +89,13 @@ def test_average(files, capsys):
     assert sorted(os.listdir()) == ['a.npz', 'b.npz', 'c.npz', 'e.npz', 'out.csv', 's.csv']
 
 
+def test_the_commands_are_functions(files, capsys):
+    paths = ['a.npz', 'b.npz', 'c.npz']
+    assert run('average a.npz:2 b.npz c.npz:0.5', capsys).out == f'{average(paths, [2, 1, 0.5])}\n'
+    assert run('vote --base a.npz b.npz c.npz --threshold 0.5', capsys).out == f'{vote(paths, 0.5)}\n'
+    assert run('search a.npz b.npz c.npz --folds 3', capsys).out == f'{search(paths, folds=3)}\n'
+
+
 @pytest.mark.parametrize('listed', ['a.npz c.npz', 'a.npz ./b.npz c.npz'])
 def test_vote(files, capsys, listed):
     out = run(f'vote --base b.npz --threshold 0.6 {listed} -o out.csv --scores-out e.npz', capsys).out
@@ -133,8 +140,8 @@ def test_search(files, capsys):
     out = run('search a.npz b.npz c.npz --folds 4 --max-members 6', capsys).out
     *_, gain, command = out.splitlines()
     assert out.split()[:4] == ['member', 'model', 'weight', 'top-1']
-    assert 'chosen, on the images of the choice: too good' in out
-    assert 'chosen, on images not seen (4-fold cross-validation)' in out
+    assert 'chosen, accuracy on the images of the selection (optimistic)' in out
+    assert 'chosen, accuracy on images not seen (4-fold cross-validation)' in out
     assert gain.startswith('cross-validated gain over b.npz, the best single member here with ')
     words = shlex.split(command)
     assert words[:3] == ['timm-vipriors', 'ensemble', 'average']
@@ -144,7 +151,7 @@ def test_search(files, capsys):
         (line,) = (line for line in out.splitlines() if line.startswith(f'{name}.npz'))
         assert line.split()[2:] == [weights.get(f'{name}.npz', '–'), accuracy(SCORES[name])]
     again = run(' '.join(words[2:]), capsys).out  # the command gives the accuracy that the search found
-    chosen = re.search(r'too good +(\S+)', out)[1]
+    chosen = re.search(r'\(optimistic\) +(\S+)', out)[1]
     assert re.search(r'^average +(\S+)', again, re.MULTILINE)[1] == chosen
 
 
@@ -161,7 +168,7 @@ def test_search_needs_labels(tmp_path, monkeypatch, capsys):
     assert 'a search needs labelled images' in error('search a.npz', capsys)
     save(tmp_path / 'b.npz', SCORES['b'], targets=np.where(np.arange(100) < 80, TARGETS, -1))
     out = run('search a.npz b.npz', capsys).out
-    assert '(paired bootstrap over 80 images)' in out
+    assert '(paired score interval over 80 images)' in out
     assert 'must be in 2 … 80' in error('search a.npz b.npz --folds 81', capsys)
 
 
@@ -184,7 +191,7 @@ def test_some_targets(files, capsys):
     save(files / 'a.npz', SCORES['a'], targets=np.where(np.arange(100) < 40, TARGETS, -1))
     out = run('average a.npz -o out.csv', capsys).out
     assert 'targets known for 40' in out
-    assert '(paired bootstrap over 40 images)' in out
+    assert '(paired score interval over 40 images)' in out
     rows = read_csv('out.csv')
     assert {row['correct'] for row in rows[:40]} == {'0', '1'}
     assert {(row['target'], row['correct']) for row in rows[40:]} == {('', '')}
@@ -200,19 +207,14 @@ def test_no_images(tmp_path, monkeypatch, capsys):
         assert read_csv('out.csv') == []
 
 
-def test_the_note_about_class_names_goes_to_standard_error(files, capsys):
-    save(files / 'c.npz', SCORES['c'])
-    done = run('average a.npz c.npz', capsys)
-    assert done.err == 'note: c.npz has no class names: its classes are taken to be in the order of a.npz\n'
-    assert 'note' not in done.out
-
-
-def test_results_of_timm_can_be_mixed_in(files, capsys):
+def test_results_of_timm_are_mixed_in_with_their_class_names(files, capsys):
     with open('t.csv', 'w', newline='') as file:
         writer = csv.writer(file)
         writer.writerow(['filename', *(f'prob_{i}' for i in range(6))])
         writer.writerows([name, *row] for name, row in zip(names(100), SCORES['c'], strict=True))
-    run('average a.npz t.csv -o t.out.csv', capsys)
+    assert 't.csv has no class names' in error('average a.npz t.csv -o t.out.csv', capsys)
+    (files / 'classes.txt').write_text('\n'.join(CLASS_NAMES))
+    run('average a.npz t.csv -o t.out.csv --classes classes.txt', capsys)
     run('average a.npz c.npz -o c.out.csv', capsys)
     ours, theirs = read_csv('c.out.csv'), read_csv('t.out.csv')
     assert [row['prediction'] for row in ours] == [row['prediction'] for row in theirs]
@@ -240,13 +242,15 @@ def test_a_path_with_a_number_at_its_end(files, capsys):
         ('search a.npz a.npz', 'a.npz is named twice'),
         ('vote --base b.npz a.npz:3', 'there is no file a.npz:3: only an average has weights'),
         ('vote --base b.npz a.npz a.npz', 'a.npz is named twice'),
-        ('vote --base b.npz --threshold 1.5 a.npz', '--threshold must be in 0 … 1, got 1.5'),
-        ('vote --base b.npz --threshold nan a.npz', '--threshold must be in 0 … 1, got nan'),
+        ('vote --base b.npz --threshold 1.5 a.npz', 'the threshold must be in 0 … 1, got 1.5'),
+        ('vote --base b.npz --threshold nan a.npz', 'the threshold must be in 0 … 1, got nan'),
         ('search a.npz --folds 1', 'folds must be in 2 … 100'),
         ('search a.npz --max-members 0', 'at least one member'),
         ('average a.npz -o a.npz --force', 'a.npz is one of the files to read'),
         ('average a.npz -o ./x --submission x', 'the files to write must have different names'),
-        ('average a.npz --scores-out x.csv', '--scores-out must end in .npz, got x.csv'),
+        ('average a.npz --scores-out x.csv', 'x.csv: the name of a score file must end in .npz'),
+        ('average a.npz -o x.npz', 'x.npz would be a CSV file'),
+        ('vote --base b.npz a.npz --submission x.npz', 'x.npz would be a CSV file'),
         ('average a.npz -o nowhere/x.csv', 'nowhere/x.csv cannot be written: there is no folder nowhere'),
         ('average a.npz -o . --force', '. is a folder'),
         ('average .', 'Is a directory'),
@@ -259,8 +263,8 @@ def test_mistakes(files, capsys, line, message):
 
 
 def test_files_that_do_not_fit(files, capsys):
-    save(files / 'c.npz', SCORES['c'][:99])
-    assert 'c.npz has not the same 100 images as a.npz: it lacks 1' in error('average a.npz c.npz', capsys)
+    save(files / 'c.npz', SCORES['c'][:99], class_names=CLASS_NAMES)
+    assert 'c.npz has not the same 100 images as a.npz: it lacks (1: ' in error('average a.npz c.npz', capsys)
     (files / 'c.npz').write_text('nothing')
     assert 'c.npz is no complete .npz file' in error('search a.npz c.npz', capsys)
     np.savez('c.npz', scores=np.log(SCORES['c']), filenames=names(100), class_names=CLASS_NAMES)
@@ -269,7 +273,7 @@ def test_files_that_do_not_fit(files, capsys):
 
 
 def test_a_failure_halfway_leaves_nothing(files, capsys, monkeypatch):
-    monkeypatch.setattr('timm_vipriors.inference.ensemble._BLOCK_ELEMENTS', 6 * 10)
+    monkeypatch.setattr('timm_vipriors.inference.ensemble.BLOCK_ELEMENTS', 6 * 10)
     scores = SCORES['c'].copy()
     scores[95] = np.nan
     np.savez('c.npz', scores=scores, filenames=names(100), class_names=CLASS_NAMES)
@@ -296,14 +300,14 @@ def test_a_submission_needs_different_base_names(files, capsys):
     twice = np.char.replace(names(100), '001.png', '000.png')
     save(files / 'a.npz', SCORES['a'], filenames=twice)
     message = error('average a.npz --submission s.csv -o out.csv', capsys)
-    assert "1 names are there more than once: '000.png'" in message
+    assert '1 name is there more than once: 000.png' in message
     assert not (files / 'out.csv').exists()
     run('average a.npz -o out.csv', capsys)
 
 
 def test_names_that_csv_must_quote(files, capsys):
     odd = names(100)
-    odd[:3] = ['a,b/"c".png', 'ü/ß\n.png', 'x/\udcff.png']
+    odd[:5] = ['a,b/"c".png', 'ü/ß\n.png', 'x/\udcff.png', 'y/\r.png', 'z\\.png']
     save(files / 'a.npz', SCORES['a'], filenames=odd)
     run('average a.npz -o out.csv --submission s.csv', capsys)
     with open('out.csv', newline='', encoding='utf-8', errors='surrogateescape') as file:

@@ -1,0 +1,235 @@
+"""A trained model with all that it takes to classify an image: `load_classifier` reads it from a checkpoint."""
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from PIL import Image
+from timm.data import ImageNetInfo, create_transform, infer_imagenet_subset, resolve_data_config
+from timm.data.loader import adapt_to_chs
+from timm.utils import reparameterize_model
+from torch import nn
+
+from ..checkpoint import DATA_KEYS, DESCRIPTION, Checkpoint
+from ..data.datasets import decode
+from ..files import atomic_write, first_line, first_names
+from .predict import check_class_names, predict, probabilities
+from .scores import Scores
+from .tta import create_tta_transform
+
+SETTINGS = ('num_classes', 'in_chans', 'gp', 'model_kwargs', 'img_size', *DATA_KEYS)
+# the transform of a training script, by the names of timm's create_transform
+_TRAIN_TRANSFORM = {
+    **{name: name for name in ('scale', 'ratio', 'hflip', 'vflip', 'color_jitter')},
+    'aa': 'auto_augment',
+    'train_interpolation': 'interpolation',
+}
+Images = str | os.PathLike | Image.Image
+
+
+class Classifier:
+    """A model with its classes and the preparation of its images.
+
+    Attributes:
+        model: The network, in evaluation mode.
+        transform: Makes its input `(C, H, W)` of a PIL image.
+        class_names: The classes in the order of the logits, or None where they are not known.
+        data_config: Input size, mean, std, interpolation and crop, as timm's `resolve_data_config` returns them.
+        model_name: The model's name in timm.
+        train_config: The training's transform, for `randaug:N`.
+        description: What `save` writes beside the weights.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data_config: dict[str, Any],
+        class_names: Sequence[str] | None = None,
+        model_name: str = '',
+        train_config: dict[str, Any] | None = None,
+        description: dict[str, Any] | None = None,
+    ) -> None:
+        self.model, self.data_config, self.model_name = model.eval(), data_config, model_name
+        self.class_names = None if class_names is None else list(class_names)
+        self.train_config, self.description = train_config or {}, description or {}
+        self.transform = create_transform(**data_config)
+
+    def to(self, device: torch.device | str) -> 'Classifier':
+        """Move the model, and return the classifier."""
+        self.model.to(device)
+        return self
+
+    def __call__(self, images: Images | Sequence[Images], *, tta: str = 'none') -> Any:
+        """Classify an image, or several: PIL images or paths.
+
+        Returns:
+            The probabilities by class name (by index where the names are not known), the best first. Of a list of
+            images a list of these.
+
+        Raises:
+            CorruptImageError: If an image cannot be decoded.
+            OSError: If it cannot be opened.
+        """
+        if isinstance(images, Images):
+            return self([images], tta=tta)[0]
+        names = self.class_names or list(map(str, range(self.model.num_classes)))
+        views, found = create_tta_transform(tta, self.data_config, self.train_config), []
+        for image in images:
+            batch = views(self._open(image))[None]
+            row = probabilities(self.model, batch, self.data_config, tta=tta)[0].cpu().numpy()
+            found.append({names[i]: float(row[i]) for i in np.argsort(-row, kind='stable')})
+        return found
+
+    def _open(self, image: Images) -> Image.Image:
+        mode = 'L' if self.data_config['input_size'][0] == 1 else 'RGB'
+        if isinstance(image, Image.Image):
+            return image.convert(mode)
+        with open(image, 'rb') as file:
+            return decode(file, os.fspath(image), mode)
+
+    def predict(self, root: str | os.PathLike, **kwargs: Any) -> Scores:
+        """The scores of all images in a folder; the keyword arguments are those of `inference.predict.predict`."""
+        about = dict(class_names=self.class_names, model_name=self.model_name, train_config=self.train_config)
+        return predict(self.model, root, self.data_config, **{**about, **kwargs})
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write a checkpoint that `load_classifier` reads, also of a fused model."""
+        content = {'state_dict': self.model.state_dict(), 'arch': self.model_name, DESCRIPTION: self.description}
+        with atomic_write(path) as partial:
+            torch.save(content, partial)
+
+
+def load_classifier(
+    checkpoint: str | os.PathLike | None,
+    *,
+    model: str | None = None,
+    class_names: Sequence[str] | None = None,
+    use_ema: bool = False,
+    device: torch.device | str | None = None,
+    fuse: bool = False,
+    **settings: Any,
+) -> Classifier:
+    """Load a trained model with its classes and the preparation of its images, as the checkpoint describes them.
+
+    Args:
+        checkpoint: A checkpoint, the folder of a run (its best checkpoint), or a hub folder (timm's `save_for_hf`).
+            None takes the weights that timm publishes of the model.
+        model: The model's name, where the checkpoint does not say it.
+        class_names: The classes in order, where the checkpoint does not name them.
+        use_ema: Take the averaged weights.
+        device: Where to compute, the CPU by default.
+        fuse: Fuse what can be fused, for speed.
+        **settings: What wins over the checkpoint's own: `num_classes`, `in_chans`, `gp`, `model_kwargs`, `img_size`,
+            `input_size`, `mean`, `std`, `interpolation`, `crop_pct`, `crop_mode`.
+
+    Raises:
+        ValueError: If the checkpoint is none, does not say enough, or does not fit the settings.
+        OSError: If it cannot be read.
+    """
+    if unknown := settings.keys() - set(SETTINGS):
+        raise TypeError(f'unknown settings {first_names(unknown)}: expected {", ".join(SETTINGS)}')
+    source = None if checkpoint is None else Checkpoint.read(os.fspath(checkpoint).removeprefix('local-dir:'))
+    name = model or (source and source.model)
+    if name is None:
+        raise ValueError(
+            f'{source.path if source else "load_classifier"} does not say which model it is of: name it with --model'
+        )
+    if source is None and timm.is_model(name) and not timm.is_model_pretrained(name):
+        raise ValueError(f'there are no published weights for {name}: name a checkpoint')
+    values = _resolved({key: value for key, value in settings.items() if value not in (None, '', {}, [])}, source)
+    about = {key: values.get(key) for key in ('num_classes', 'in_chans', 'gp', 'model_kwargs')}
+    try:
+        kwargs = {**(about['model_kwargs'] or {}), 'num_classes': about['num_classes'], 'in_chans': about['in_chans']}
+        kwargs |= {'global_pool': about['gp']} if about['gp'] else {}
+        network = timm.create_model(name, pretrained=source is None, **kwargs)
+    except Exception as e:  # model_kwargs go into the model as they are
+        raise ValueError(f'the model {name} cannot be made with these settings: {first_line(e)}') from e
+    if source is not None:
+        network = _with_weights(network, name, source, use_ema)
+    class_names = _agreed_names(class_names, source, network)
+    try:
+        config = resolve_data_config(values, model=network)
+        config['input_size'] = (values['in_chans'], *config['input_size'][1:])
+        config.update({key: tuple(adapt_to_chs(config[key], values['in_chans'])) for key in ('mean', 'std')})
+        about = {**about, 'model': name, 'num_classes': network.num_classes, 'class_names': class_names, **config}
+        # where timm's own functions, such as save_for_hf, look
+        more = dict(num_classes=network.num_classes, label_names=class_names, test_input_size=None, test_crop_pct=None)
+        network.pretrained_cfg = network.default_cfg = {**network.pretrained_cfg, **config, **more}
+        network = reparameterize_model(network.eval()) if fuse else network
+        trained = source.trained if source else {}
+        train = {ours: trained[key] for key, ours in _TRAIN_TRANSFORM.items() if trained.get(key) not in (None, '')}
+        classifier = Classifier(network, config, class_names, name, train, about).to(device or 'cpu')
+        found = classifier(Image.new('RGB', config['input_size'][:0:-1]))
+        if not all(map(math.isfinite, found.values())):
+            raise ValueError('its output is not finite')
+    except Exception as e:  # timm has asserts and a KeyError, torch a RuntimeError
+        given = ', '.join(f'{key} {values[key]}' for key in ('input_size', *DATA_KEYS[1:]) if values.get(key))
+        raise ValueError(f'{name} cannot classify images with {given or "its settings"}: {first_line(e)}') from e
+    return classifier
+
+
+def _resolved(settings: dict[str, Any], source: Checkpoint | None) -> dict[str, Any]:
+    """The settings, and what the checkpoint says where they do not; a size in either form wins over its own."""
+    said = {key: source.get(key) for key in SETTINGS} if source else {}
+    if source and said['num_classes'] is None:
+        said['num_classes'] = source.num_classes
+    channels, size = None, None
+    for values in (settings, said):
+        square = values.get('img_size') and [values.get('in_chans'), values['img_size'], values['img_size']]
+        size = size or values.get('input_size') or square
+        channels = channels or values.get('in_chans') or (values.get('input_size') or [None])[0]
+    numbers = [*(settings.get(key, 1) for key in ('num_classes', 'in_chans', 'img_size')), *(size or [])[1:]]
+    if not all(isinstance(number, int) and number >= 1 for number in (*numbers, channels or 3)):
+        raise ValueError(f'expected sizes and numbers of channels and classes from 1, got {numbers}')
+    channels = channels or 3
+    if size and (len(size) != 3 or (settings.get('input_size') or [channels])[0] != channels):
+        raise ValueError(f'--input-size {size} does not fit to {channels} channels, height and width')
+    values = {**said, **settings, 'in_chans': channels, 'img_size': None}
+    if (crop := values.get('crop_pct')) is not None and not 0 < crop < math.inf:
+        raise ValueError(f'--crop-pct must be above 0, got {crop}')
+    if values.get('crop_mode') not in (None, 'center', 'squash', 'border'):  # timm would take it for center
+        raise ValueError(f'--crop-mode must be center, squash or border, got {values["crop_mode"]}')
+    for key in ('mean', 'std'):
+        if (given := values.get(key)) and len(given) not in (1, channels):
+            raise ValueError(f'--{key}: expected one number, or one for each of {channels} channels, got {given}')
+    if values.get('std') and not min(values['std']) > 0:
+        raise ValueError(f'--std must be above 0, got {values["std"]}')
+    return {**values, 'input_size': size and (channels, *size[1:])}
+
+
+def _with_weights(network: nn.Module, name: str, source: Checkpoint, use_ema: bool) -> nn.Module:
+    """The network with the weights of a checkpoint; a fused network for those of one."""
+    state = source.state_dict(use_ema)
+    for candidate in (lambda: network, lambda: reparameterize_model(network.eval())):
+        try:
+            model = candidate()
+            model.load_state_dict(state)
+            return model
+        except Exception as e:  # where weights should be may be anything
+            error = e
+    said = f'{source.path} is a checkpoint of {source.model or "another model"} with {source.num_classes} classes'
+    raise ValueError(f'{said}, which does not fit --model {name} with {network.num_classes} classes') from error
+
+
+def _agreed_names(names: Sequence[str] | None, source: Checkpoint | None, network: nn.Module) -> list[str] | None:
+    """The class names that are given and those of the checkpoint, which must be the same where there are both."""
+    own = source.class_names if source else None
+    if source is None and (subset := infer_imagenet_subset(network)):
+        own = ImageNetInfo(subset).label_names()
+    if own and names is not None and list(names) != own:
+        raise ValueError(
+            f'{source.path if source else "the model"} has the classes {first_names(own)}, which the given names '
+            f'contradict ({first_names(names)}): leave --classes out'
+        )
+    names = own if names is None else list(names)
+    check_class_names(names, network.num_classes)
+    if names is None and source and source.get('class_map'):
+        raise ValueError(
+            f'{source.path} was trained with a --class-map, whose order of classes it does not say: give '
+            'the names in that order with --classes'
+        )
+    return names

@@ -1,0 +1,146 @@
+"""What an ensemble brings: its predictions, its accuracy and gain as text, and both as CSV files."""
+
+import csv
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..files import atomic_write, first_names, plural, text_table
+from .join import Joined
+from .metrics import in_top, paired_gain
+from .scores import Scores
+
+UNKNOWN = '–'
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """The result of an average or a vote; its text is the table that the command prints.
+
+    Attributes:
+        joined: The files.
+        scores: The ensemble's scores (N, C).
+        member_predictions, member_scores: The best class of each member, and its score (M, N).
+        member_in_top5: Whether the target is among the five best classes (M, N); False where it is unknown.
+        kind: `average` or `vote`.
+        cells: The weights, or the roles in the vote.
+        threshold: That of the vote.
+    """
+
+    joined: Joined
+    scores: np.ndarray
+    member_predictions: np.ndarray
+    member_scores: np.ndarray
+    member_in_top5: np.ndarray
+    kind: str
+    cells: Sequence[str]
+    threshold: float = 0
+
+    @cached_property
+    def predictions(self) -> np.ndarray:
+        """The ensemble's classes (N,)."""
+        return self.scores.argmax(axis=1)
+
+    def __str__(self) -> str:
+        """The members and the ensemble with their accuracies, what a vote changed, and the gain."""
+        joined, is_vote = self.joined, self.kind == 'vote'
+        targets = np.full(len(self.scores), -1) if joined.targets is None else joined.targets
+        known = targets >= 0
+        right, after = (self.member_predictions == targets)[:, known], (self.predictions == targets)[known]
+        paths = [member.file.path for member in joined.members]
+        rows = [('member', 'model', 'role' if is_vote else 'weight', 'top-1', 'top-5')]
+        for i, (path, member, cell) in enumerate(zip(paths, joined.members, self.cells, strict=True)):
+            rows.append((path, member.file.model, cell, percent(right[i]), percent(self.member_in_top5[i, known])))
+        # the shares of votes say little about the second to fifth class
+        top5 = UNKNOWN if is_vote else percent(in_top(self.scores[known], targets[known], 5))
+        rows.append((self.kind, '', '', percent(after), top5))
+        head = f'{plural(len(known), "image")}, {plural(joined.num_classes, "class", "classes")}'
+        lines = [f'{head}, targets known for {known.sum():,}', text_table(rows, left=2)]
+        if is_vote:
+            decided = (self.member_scores[0] < np.float32(self.threshold)).sum()
+            changed = (self.predictions != self.member_predictions[0]).sum()
+            lines.append(f'the vote decided {decided:,} of {plural(len(known), "image")} ')
+            lines[-1] += f'(base below {self.threshold:g}) and changed {changed:,}'
+        if known.any():
+            best = 0 if is_vote else int(right.sum(axis=1).argmax())
+            if is_vote:
+                won, lost = (after & ~right[0]).sum(), (right[0] & ~after).sum()
+                lines[-1] += f': {won:,} became right, {lost:,} became wrong'
+            over = f'the base {paths[0]}' if is_vote else best_single(paths[best], right[best])
+            lines.append(gain_line(over, right[best], after))
+        return '\n'.join(lines)
+
+    def save_scores(self, path: str | os.PathLike) -> None:
+        """Write a score file; see `Scores.save`. The scores of a vote are those of `vote_scores`."""
+        joined = self.joined
+        model = f'{self.kind} of {", ".join(member.file.model or member.file.path for member in joined.members)}'
+        Scores(self.scores, joined.filenames, joined.targets, joined.class_names, model).save(path)
+
+    def save_csv(self, path: str | os.PathLike) -> None:
+        """Write `filename,prediction,class_name,score`, and `target,correct` where any target is known."""
+        joined = self.joined
+        header = ['filename', 'prediction', 'class_name', 'score']
+        names = [''] * len(self.scores) if joined.class_names is None else joined.class_names[self.predictions]
+        columns = [joined.filenames, self.predictions, names, map(str, self.scores.max(axis=1, initial=0))]
+        if joined.targets is not None:
+            header += ['target', 'correct']
+            for column in (joined.targets, (self.predictions == joined.targets).astype(int)):
+                columns.append(np.where(joined.targets >= 0, column.astype(str), ''))
+        _write_csv(path, header, zip(*columns, strict=True))
+
+    def save_submission(self, path: str | os.PathLike) -> None:
+        """Write the challenge's form, `Image IDs,Predictions`; see `submission_ids`."""
+        rows = zip(submission_ids(self.joined.filenames), self.predictions, strict=True)
+        _write_csv(path, ['Image IDs', 'Predictions'], rows)
+
+
+def submission_ids(filenames: np.ndarray) -> list[str]:
+    """The base name of every file name, as the challenge names images.
+
+    Raises:
+        ValueError: If two images have the same.
+    """
+    ids = [name.rpartition('/')[2] for name in filenames.tolist()]
+    unique, counts = np.unique(ids, return_counts=True)
+    if len(unique) < len(ids):
+        twice = unique[counts > 1]
+        raise ValueError(
+            'a submission names images without their folders, and '
+            f'{plural(len(twice), "name is", "names are")} there more than once: {first_names(twice)}'
+        )
+    return ids
+
+
+def percent(correct: np.ndarray) -> str:
+    """The share of what is right in percent, a dash of nothing."""
+    return f'{100 * correct.mean():.2f}' if len(correct) else UNKNOWN
+
+
+def best_single(path: str, correct: np.ndarray) -> str:
+    """How a gain names the best member."""
+    return f'{path}, the best single member here with {percent(correct)}'
+
+
+def gain_line(over: str, before: np.ndarray, after: np.ndarray) -> str:
+    """The gain over something in percentage points with its interval."""
+    gain, low, high = (round(100 * x, 2) + 0.0 for x in paired_gain(before, after))  # + 0.0 makes 0 of -0
+    images = plural(len(before), 'image')
+    points = f'{gain:+.2f} percentage points, 95 % interval {low:+.2f} to {high:+.2f}'
+    return f'gain over {over}: {points} (paired score interval over {images})'
+
+
+def _write_csv(path: str | os.PathLike, header: Sequence[str], rows: Iterable[Sequence]) -> None:
+    # surrogateescape: file names need not be UTF-8
+    with (
+        atomic_write(path) as partial,
+        open(partial, 'w', encoding='utf-8', errors='surrogateescape', newline='') as file,
+    ):
+        plain, quoted = (
+            csv.writer(file, lineterminator='\n', quoting=how) for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+        )
+        plain.writerow(header)
+        for row in rows:  # only from Python 3.13 on a carriage return is quoted by itself
+            (quoted if any('\r' in str(cell) for cell in row) else plain).writerow(row)
