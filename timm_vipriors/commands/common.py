@@ -57,7 +57,10 @@ def read_class_names(path: str) -> list[str]:
     if os.path.isdir(path):
         from ..scripts.image_folders import find_images
 
-        return list(find_images(path, 'train', '').class_to_idx)
+        classes = find_images(path, 'train', '').class_to_idx
+        if '' in classes:  # images lie in its `train`, which is a class then: the folder itself holds the classes
+            classes = find_images(path, '', '').class_to_idx
+        return list(classes)
     try:
         lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
     except (ValueError, OSError) as e:
