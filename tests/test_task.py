@@ -1,5 +1,6 @@
 import argparse
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -51,34 +52,50 @@ def batch(size=4):
     return torch.randn(size, 3, 48, 48), torch.arange(size) % CLASSES
 
 
-@pytest.mark.parametrize(
-    'name',
-    [
-        'test_dsk_resnext',
-        'resnet18',
-        'efficientnet_b0',
-        'mobilenetv3_small_050',
-        'test_vit',
-        'test_convnext',
-        'vgg11',
-        'test_nfnet',
-        'densenet121',
-    ],
-)
-@pytest.mark.filterwarnings('ignore:.*torch.jit.*')
-def test_logits_and_features_come_from_one_pass(name):
-    model = make_model(name, drop_rate=0.3).eval()
-    size = model.pretrained_cfg['input_size'][-1] if name == 'test_vit' else 64
-    task = make_task(FeatureLoss(model.head_hidden_size), model)
-    x = torch.randn(2, 3, size, size)
-    logits, features = task.get_trainable_module()(x)
-    torch.testing.assert_close(logits, model(x))
-    assert features.shape == (2, model.head_hidden_size)
-    torch.testing.assert_close(features, model.forward_head(model.forward_features(x), pre_logits=True))
-    calls = []
-    model.forward_features = lambda x, f=model.forward_features: calls.append(1) or f(x)
-    task(x, torch.tensor([0, 1]))
-    assert len(calls) == 1
+def test_features_are_recorded_by_copies_of_their_own_and_never_by_the_plain_model():
+    task = make_task(FeatureLoss(384), make_model(drop_rate=0.5))
+    x, y = batch()
+    model, module = task.get_eval_model(), task.get_trainable_module()
+    module(x)
+    model(x)  # keeps nothing: a copy of a graph's tensor would fail
+    copied, pickled = copy.deepcopy(module), pickle.loads(pickle.dumps(module))
+    task.setup_ema(decay=0.5)
+    for other in (copied, pickled, task.get_trainable_module(ema=True).module):
+        nn.init.zeros_(other.model.fc.weight)
+        torch.manual_seed(1)
+        logits, features = other.eval()(x)
+        assert torch.equal(logits, other.model.fc.bias.expand(4, -1))
+        torch.testing.assert_close(features, model.eval().forward_head(model.forward_features(x), pre_logits=True))
+        assert other.recorder is not module.recorder
+    assert model.fc.weight.any()
+    assert list(module.state_dict()) == [f'model.{k}' for k in model.state_dict()] + [
+        'criterion.centre',
+        'criterion.calls',
+    ]
+    model.reset_classifier(CLASSES)
+    with pytest.raises(ValueError, match=r'calls its classifier once with them, but the classifier of ResNet got noth'):
+        task(x, y)
+
+
+class Twice(nn.Module):
+    """Calls its classifier twice, or with a map of features."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.fc, self.size = nn.Conv2d(3, CLASSES, 1), size
+
+    def get_classifier(self):
+        return self.fc
+
+    def forward(self, x):
+        x = nn.functional.adaptive_avg_pool2d(x, self.size)
+        return (self.fc(x) + (self.fc(x) if self.size == 1 else 0)).mean((2, 3))
+
+
+@pytest.mark.parametrize('size', [1, 2])
+def test_features_that_are_none(size):
+    with pytest.raises(ValueError, match=rf'needs features \(B, D\): .* Twice got \(4, 3, {size}, {size}\)'):
+        make_task(FeatureLoss(3), Twice(size))(*batch())
 
 
 def test_with_a_plain_criterion_it_is_timms_task():
@@ -214,7 +231,7 @@ def test_evaluation_sees_the_plain_model_also_when_compiled():
 
 
 def test_features_need_a_model_that_gives_them():
-    with pytest.raises(ValueError, match=r'FeatureLoss needs features: expected a timm model .* got Linear'):
+    with pytest.raises(ValueError, match=r'FeatureLoss needs the features .* expected a timm model .* got Linear'):
         make_task(FeatureLoss(3), nn.Linear(3, 3))
 
 
@@ -246,6 +263,66 @@ def test_a_growing_tree_sees_the_models_classifier_and_its_ema_copys():
     ema = task.get_trainable_module(ema=True).module
     assert ema.criterion.tree._classifier[0] is ema.model.fc
     assert torch.equal(ema.criterion.tree.parents, criterion.tree.parents)
+
+
+@pytest.mark.parametrize('name', ['efficientvit_m0', 'deit_tiny_distilled_patch16_224'])
+def test_a_growing_tree_finds_the_linear_layer_of_a_classifier(name):
+    criterion = create_loss('ce+tsl', num_classes=CLASSES, tree_start_epoch=0, steps_per_epoch=1)
+    model = make_model(name)
+    task = make_task(criterion, model)
+    x, y = torch.randn(4, 3, 224, 224), batch()[1]
+    if name.startswith('deit'):
+        with pytest.raises(ValueError, match='a model with one classifier'):
+            task(x, y)
+        return
+    weight = [p for p in model.get_classifier().parameters() if p.ndim == 2][-1]
+    expected = ClassHierarchy.induce(weight)
+    task(x, y)
+    assert tuple(criterion.tree.parents.tolist()) == expected.parents
+
+
+def make_frozen_task(size):
+    """A task whose gradients depend on no other sample of the batch: no statistics, no dropout, centres that stay."""
+    criterion = create_loss(
+        'pcl+center',
+        num_classes=CLASSES,
+        feature_dim=384,
+        center_weight=0.01,
+        center_alpha=0.0,
+        center_batch_size=size,
+    )
+    criterion.center.centers.copy_(torch.randn(CLASSES, 384, generator=torch.Generator().manual_seed(1)))
+    return make_task(criterion, make_model().eval())
+
+
+def gradient(task):
+    return torch.cat([p.grad.flatten() for p in task.get_trainable_module().parameters()])
+
+
+def _train_a_part(rank, folder, x, y):
+    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2)
+    task = make_frozen_task(8)
+    task.prepare_distributed()
+    task(x.chunk(2)[rank], y.chunk(2)[rank])['loss'].backward()
+    torch.save(gradient(task), f'{folder}/{rank}.pt')
+    torch.distributed.destroy_process_group()
+
+
+def test_an_update_does_not_depend_on_how_its_batch_is_cut(tmp_path):
+    torch.manual_seed(2)
+    x, y = batch(8)
+    whole = make_frozen_task(8)
+    whole(x, y)['loss'].backward()
+    literal = make_frozen_task(None)
+    literal(x, y)['loss'].backward()
+    torch.testing.assert_close(gradient(whole), gradient(literal))
+    accumulated = make_frozen_task(8)
+    for part, target in zip(x.chunk(4), y.chunk(4), strict=True):
+        (accumulated(part, target)['loss'] / 4).backward()  # as timm's script does
+    torch.testing.assert_close(gradient(accumulated), gradient(whole), rtol=1e-4, atol=1e-5)
+    torch.multiprocessing.spawn(_train_a_part, (str(tmp_path), x, y), nprocs=2)
+    for rank in range(2):
+        torch.testing.assert_close(torch.load(tmp_path / f'{rank}.pt'), gradient(whole), rtol=1e-4, atol=1e-5)
 
 
 def test_composite_with_accumulation_and_clipping_of_centres():

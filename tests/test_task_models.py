@@ -1,4 +1,4 @@
-"""With every family of timm's models, a criterion that sees features gets those of the classifier, and the model's logits.
+"""With every family of timm's models: a criterion that sees features gets the classifier's, and the model's own logits.
 
 What follows the features in a model (dropout, a norm, a second head) must not be left out in training.
 """
@@ -141,12 +141,12 @@ def make(name):
     return model.train(), torch.randn(2, 3, *size)
 
 
-@pytest.mark.parametrize(('family', 'name'), families())
+@pytest.mark.parametrize(('family', 'name'), list(families()))
 @pytest.mark.filterwarnings('ignore')
 def test_logits_are_the_models_and_features_the_classifiers_input(family, name):
     model, x = make(name)
     if family in SEVERAL:
-        with pytest.raises(ValueError, match='expected a timm model with one classifier, got .* none or several'):
+        with pytest.raises(ValueError, match=r'expected a timm model with one classifier, got .* none or several'):
             FeatureModule(model, FeatureLoss())
         return
     seen = []

@@ -44,6 +44,35 @@ def test_bare_state_dicts(model, tmp_path):
         assert ClassHierarchy.from_checkpoint(tmp_path / name) == expected
 
 
+def test_names_come_from_the_checkpoint_that_says_them(model, tmp_path):
+    names = list('gfedcba')
+    torch.save({'state_dict': model.state_dict(), 'timm_vipriors': {'class_names': names}}, tmp_path / 'last.pth.tar')
+    tree = ClassHierarchy.from_checkpoint(tmp_path)  # the folder of a run
+    assert tree == ClassHierarchy.induce(model.fc.weight, names)
+    assert ClassHierarchy.from_checkpoint(tmp_path, names) == tree
+    for other, message in (
+        (sorted(names), 'the same names in another order'),
+        ([*names[:-1], 'x'], "missing are 'a', not known are 'x'"),
+    ):
+        with pytest.raises(ValueError, match=rf'not those of .*last\.pth\.tar: .*{message}'):
+            ClassHierarchy.from_checkpoint(tmp_path, other)
+
+
+@pytest.mark.parametrize('arch', ['test_dsk_resnext', None])
+def test_weights_in_any_order_and_with_prefixes(model, tmp_path, arch):
+    """The classifier is found by its name, not as the first matrix: safetensors sorts its keys."""
+    expected = ClassHierarchy.induce(model.fc.weight)
+    state = dict(
+        sorted(model.state_dict().items(), key=lambda item: item[0] != 'layer1.0.dual.unit1.conv1.conv.weight')
+    )
+    save_file(state, tmp_path / 'sorted.safetensors')
+    assert ClassHierarchy.from_checkpoint(tmp_path / 'sorted.safetensors') == expected
+    for prefix in ('module.', '_orig_mod.', 'module._orig_mod.'):
+        content = {'state_dict': {f'{prefix}{key}': value for key, value in state.items()}}
+        torch.save({**content, 'arch': arch} if arch else content, tmp_path / 'm.pth')
+        assert ClassHierarchy.from_checkpoint(tmp_path / 'm.pth') == expected, prefix
+
+
 @pytest.mark.parametrize('known', [True, False])
 @pytest.mark.parametrize(
     ('arch', 'key'),

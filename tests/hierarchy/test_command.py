@@ -53,6 +53,26 @@ def test_class_names_from_a_file_or_a_folder(checkpoint, tmp_path, capsys):
     assert 'no images' in fails(capsys, 'induce', checkpoint, '-o', out, '--force', '--classes', tmp_path / 'empty')
 
 
+def test_names_that_contradict_the_checkpoint(model, tmp_path, capsys):
+    path, out, names = tmp_path / 'm.pth', tmp_path / 'tree.json', tmp_path / 'names.txt'
+    torch.save({'state_dict': model.state_dict(), 'timm_vipriors': {'class_names': list('gfedcba')}}, path)
+    names.write_text('\n'.join('abcdefg'))
+    assert 'in another order' in fails(capsys, 'induce', path, '-o', out, '--classes', names)
+    assert main(['hierarchy', 'induce', str(path), '-o', str(out)]) == 0
+    assert ClassHierarchy.load(out).class_names == tuple('gfedcba')
+
+
+def test_a_class_called_train(checkpoint, tmp_path):
+    out, names = tmp_path / 'tree.json', ('bus', 'car', 'cat', 'dog', 'eel', 'ship', 'train')
+    for name in names:
+        (tmp_path / 'data' / 'train' / name).mkdir(parents=True)
+        Image.new('L', (2, 2)).save(tmp_path / 'data' / 'train' / name / 'i.png')
+    for folder in ('data', 'data/train'):
+        argv = ['hierarchy', 'induce', str(checkpoint), '-o', str(out), '--force', '--classes', str(tmp_path / folder)]
+        assert main(argv) == 0
+        assert ClassHierarchy.load(out).class_names == names
+
+
 def test_use_ema(checkpoint, model, tmp_path, capsys):
     out = tmp_path / 'tree.json'
     assert 'no averaged weights' in fails(capsys, 'induce', checkpoint, '-o', out, '--use-ema')

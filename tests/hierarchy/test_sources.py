@@ -105,7 +105,7 @@ def test_groups_in_another_order():
 @pytest.mark.parametrize(
     ('groups', 'names', 'message'),
     [
-        ({'a': [], 'b': []}, ['a', 'c'], "they differ in 'b', 'c'"),
+        ({'a': [], 'b': []}, ['a', 'c'], "not those of the groups: missing are 'b', not known are 'c'"),
         ({'a': [], 'b': []}, ['a', 'a'], "twice there are 'a'"),
         ({'a': []}, None, 'at least 2 classes, got 1'),
         ({}, None, 'at least 2 classes, got 0'),

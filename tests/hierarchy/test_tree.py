@@ -10,7 +10,7 @@ import pytest
 
 from timm_vipriors.hierarchy import ClassHierarchy
 
-from .trees import random_parents
+from .trees import leaf_sets, random_parents
 
 
 def test_attributes(tree):
@@ -62,6 +62,41 @@ def test_a_chain_deeper_than_the_recursion_limit(tmp_path):
     assert len(tree.text().splitlines()) == tree.num_nodes
     tree.save(tmp_path / 't.json')
     assert ClassHierarchy.load(tmp_path / 't.json') == tree
+
+
+def test_reordered_by_name(tree):
+    names = ['bus', 'cat', 'car', 'dog']
+    other = tree.reordered(names)
+    assert other.class_names == tuple(names)
+    assert other.parents == (5, 4, 5, 4, 5, -1)
+    assert other.node_names == tree.node_names
+    assert leaf_sets(other) == leaf_sets(tree)
+    assert other.reordered(tree.class_names) == tree
+    numbered = ClassHierarchy([3, 3, 4, 4, -1])
+    assert numbered.reordered(['2', '0', '1']).parents == (4, 3, 3, 4, -1)
+
+
+@pytest.mark.parametrize(
+    ('names', 'message'),
+    [
+        (['bus', 'cat', 'car', 'cow'], "missing are 'dog', not known are 'cow'"),
+        (['bus', 'cat', 'car'], "missing are 'dog'$"),
+        (['bus', 'cat', 'car', 'dog', 'cow'], "not known are 'cow'$"),
+        (['0', '1', '2', '3'], "missing are 'bus', 'car', 'cat', 'dog', not known are '0', '1', '2', '3'"),
+        (['bus', 'cat', 'car', 'car'], "twice there are 'car'"),
+    ],
+)
+def test_reordered_to_other_names(tree, names, message):
+    with pytest.raises(ValueError, match=message):
+        tree.reordered(names)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_reordered_random_trees(seed):
+    rng = np.random.default_rng(seed)
+    tree = ClassHierarchy(random_parents(rng, 30))
+    names = rng.permutation(tree.class_names).tolist()
+    assert leaf_sets(tree.reordered(names)) == leaf_sets(tree)
 
 
 def test_equality_and_copies(tree):

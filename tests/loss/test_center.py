@@ -125,6 +125,22 @@ def test_half_types_are_computed_in_float32(dtype):
     assert value > 60000 or dtype == torch.bfloat16
 
 
+def test_with_a_batch_size_the_cut_of_a_batch_changes_nothing():
+    """Gradients of parts are averaged, over the steps of an accumulation and over the ranks of DDP."""
+    x, y = features(8), hard(8)
+    grads = {}
+    for parts in (1, 2, 8):
+        whole = x.clone().requires_grad_()
+        loss = make(batch_size=8, alpha=0.0)
+        for part, target in zip(whole.chunk(parts), y.chunk(parts), strict=True):
+            (loss(None, target, part) / parts).backward()
+        grads[parts] = whole.grad
+    torch.testing.assert_close(grads[2], grads[1])
+    torch.testing.assert_close(grads[8], grads[1])
+    torch.testing.assert_close(grads[1], x - make().centers[y])  # those of the paper's sum
+    torch.testing.assert_close(make(batch_size=8)(None, soft(8), x), make()(None, soft(8), x))
+
+
 def test_no_tensor_of_batch_by_classes_by_dimension():
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -200,4 +216,7 @@ def test_bad_arguments():
         CenterLoss(2, 2, alpha=2)
     with pytest.raises(ValueError, match='reduction must be one of'):
         CenterLoss(2, 2, reduction='x')
+    for kwargs in (dict(batch_size=0), dict(batch_size=4, reduction='mean')):
+        with pytest.raises(ValueError, match="batch_size must be at least 1 and is for reduction='sum'"):
+            CenterLoss(2, 2, **kwargs)
     assert center_loss(features(), hard(), make().centers).ndim == 0

@@ -55,10 +55,10 @@ def read_class_names(path: str) -> list[str]:
     if os.path.isdir(path):
         from ..scripts.folders import find_images
 
-        reader = find_images(path, 'train', '')
-        if '' in reader.class_to_idx:  # images right in what would be a split: it is a class called train
-            reader = find_images(path, '', '')
-        return list(reader.class_to_idx)
+        classes = find_images(path, 'train').class_to_idx
+        if '' in classes:  # images lie right in its `train`, which is a class then: the folder itself holds the classes
+            classes = find_images(path, '').class_to_idx
+        return [name for name in classes if not name.startswith('.')]
     try:
         lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
     except (ValueError, OSError) as e:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import UserError
-from .common import add_parser, check_free, read_class_names
+from .common import add_parser, check_output, read_class_names
 
 _AVERAGE = [
     'timm-vipriors ensemble average b7.npz:3 resnest.npz:3 b3.npz -o ensemble.csv',
@@ -135,7 +135,7 @@ def _check_outputs(args: argparse.Namespace, paths: Sequence[str]) -> None:
     for path in outputs:
         if os.path.realpath(path) in inputs:
             raise UserError(f'{path} is one of the files to read: name another file to write')
-        check_free(path, args.force)
+        check_output(path, args.force)
         folder = os.path.dirname(path) or '.'
         if not os.path.isdir(folder):
             raise UserError(f'{path} cannot be written: there is no folder {folder}')

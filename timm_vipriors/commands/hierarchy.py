@@ -29,14 +29,14 @@ def add(commands: argparse._SubParsersAction) -> None:
         examples=_INDUCE,
     )
     induce.add_argument(
-        'checkpoint', metavar='CHECKPOINT', help="of timm's train script, a state dict, or .safetensors"
+        'checkpoint', metavar='CHECKPOINT', help="of timm's train script, a run's folder, a state dict, or .safetensors"
     )
     induce.add_argument('-o', '--output', required=True, metavar='FILE', help='JSON to write')
     induce.add_argument(
         '--classes',
         metavar='FILE',
         help='the class names: a text file with one a line, or a data folder with a folder for each '
-        '(default: the classes are numbered)',
+        '(default: those in the checkpoint, else the classes are numbered)',
     )
     induce.add_argument('--use-ema', action='store_true', help='take the averaged weights')
     induce.add_argument('--force', action='store_true', help='write over an existing FILE')

@@ -5,7 +5,7 @@ import os
 import time
 
 from ..errors import UserError
-from .common import add_parser, check_free, complete_model, read_class_names
+from .common import add_parser, check_output, read_class_names
 
 _DESCRIPTION = """Write the class probabilities of every image in a folder to a score file (.npz). The folder may have a
 folder for each class, or images alone."""
@@ -62,7 +62,6 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_model_options(parser)
     flag(parser, '--reparam', action='store_true', help='fuse what can be fused first')
     parser.set_defaults(run=run, model=None, device=None)
-    next(action for action in parser._actions if action.dest == 'model').completer = complete_model
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,11 +69,11 @@ def run(args: argparse.Namespace) -> int:
     from ..files import first_line
     from ..inference.scores import check_score_path
     from ..inference.tta import parse_tta
-    from ..scripts.flag_values import check_device
-    from ..scripts.preflight import check_model
+    from ..scripts.flag_checks import check_device
+    from ..scripts.checks import check_model
     from ..scripts.runner import default_device
 
-    check_free(args.output, args.force)
+    check_output(args.output, args.force)
     folder = os.path.dirname(os.path.abspath(args.output))
     if not os.path.isdir(folder):
         raise UserError(f'-o {args.output}: there is no folder {folder}')

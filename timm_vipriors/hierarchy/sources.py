@@ -35,9 +35,8 @@ def parents_from_weight(weight: np.ndarray) -> list[int]:
 def tree_from_groups(groups: Mapping[str, Sequence[str]], class_names: Sequence[str] | None) -> Tree:
     """A tree of named groups; see `ClassHierarchy.from_groups`."""
     names = checked_names(groups if class_names is None else class_names)
-    if wrong := set(names) ^ set(groups):
-        differing = quoted(sorted(wrong, key=repr))
-        raise ValueError(f'expected the classes of the groups as class names, they differ in {differing}')
+    if differing := name_differences(names, groups):
+        raise ValueError(f'the class names are not those of the groups: {differing}')
     children: dict[Hashable, list[Hashable]] = {(): []}
     for leaf, name in enumerate(names):
         path = groups[name]
@@ -119,6 +118,13 @@ def checked_names(class_names: Iterable[str]) -> tuple[str, ...]:
         twice = [name for name in names if name in seen or seen.add(name)]
         raise ValueError(f'expected a different name for each class, twice there are {quoted(twice)}')
     return names
+
+
+def name_differences(names: Iterable[str], expected: Iterable[str]) -> str:
+    """Which names are missing and which are not known, as part of a sentence; empty if they are the same."""
+    given, known = set(names), set(expected)
+    parts = {'missing are': known - given, 'not known are': given - known}
+    return ', '.join(f'{what} {quoted(sorted(which, key=repr))}' for what, which in parts.items() if which)
 
 
 def quoted(names: Iterable[object]) -> str:

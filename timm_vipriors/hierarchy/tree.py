@@ -17,7 +17,14 @@ import torch
 from ..checkpoint import Checkpoint
 from ..files import atomic_write
 from .drawing import tree_figure, tree_lines
-from .sources import checked_names, parents_from_weight, quoted, tree_from_edges, tree_from_groups
+from .sources import (
+    checked_names,
+    name_differences,
+    parents_from_weight,
+    quoted,
+    tree_from_edges,
+    tree_from_groups,
+)
 
 _FORMAT = 'timm-vipriors hierarchy'
 
@@ -124,14 +131,20 @@ class ClassHierarchy:
         """The hierarchy induced from the classifier in a checkpoint.
 
         Args:
-            path: A checkpoint of timm's train script, a bare state dict, or a .safetensors file.
-            class_names: A name for each class.
+            path: A checkpoint of timm's train script, the folder of a run, a bare state dict, or a .safetensors file.
+            class_names: A name for each class. None takes those that the checkpoint says, if it says any.
             use_ema: Take the averaged weights instead of the trained ones.
 
         Raises:
-            ValueError: If the file cannot be read, or no classifier is recognised in it.
+            ValueError: If the file cannot be read, no classifier is recognised in it, or the names are not those that
+                it says, in their order.
         """
-        return cls.induce(Checkpoint.read(path).classifier_weight(use_ema), class_names)
+        checkpoint = Checkpoint.read(path)
+        own = checkpoint.class_names
+        if own is not None and class_names is not None and list(class_names) != own:
+            differing = name_differences(class_names, own) or 'they are the same names in another order'
+            raise ValueError(f'the class names are not those of {checkpoint.path}: {differing}')
+        return cls.induce(checkpoint.classifier_weight(use_ema), own if class_names is None else class_names)
 
     @classmethod
     def from_groups(
@@ -173,6 +186,27 @@ class ClassHierarchy:
                 or above another one, or there are several roots.
         """
         return cls(*tree_from_edges(Path(file), class_names, join_roots))
+
+    def reordered(self, class_names: Sequence[str]) -> 'ClassHierarchy':
+        """This tree with the same classes in another order, such as that of the data a model is trained on.
+
+        Args:
+            class_names: The classes in their new order.
+
+        Raises:
+            ValueError: If the names are not those of this tree.
+
+        Examples:
+            >>> tree = ClassHierarchy([3, 3, 4, 4, -1], ['cat', 'dog', 'car'])
+            >>> tree.reordered(['car', 'cat', 'dog']).parents
+            (4, 3, 3, 4, -1)
+        """
+        names = checked_names(class_names)
+        if differing := name_differences(names, self.class_names):
+            raise ValueError(f'the classes are not those of the tree: {differing}')
+        leaf_of = {name: leaf for leaf, name in enumerate(self.class_names)}
+        parents = [self.parents[leaf_of[name]] for name in names]
+        return ClassHierarchy([*parents, *self.parents[self.num_classes :]], names, self.node_names)
 
     def children(self, node: int) -> tuple[int, ...]:
         """The ids of a node's children, none for a leaf."""

@@ -126,19 +126,27 @@ def as_float32(x: torch.Tensor) -> torch.Tensor:
 
 
 def unit_rows(x: torch.Tensor) -> torch.Tensor:
-    """Rows of (B, C) divided by their L2 norm, for values of any size; a row of zeros stays one.
+    """Rows of (B, C) divided by their L2 norm, for values of any size; a row of zeros (below 5e-39) stays as it is.
 
     A row is first divided by its largest magnitude, so its norm lies between 1 and √C and neither overflows nor
     vanishes; that factor cancels, gradient included.
     """
     peak = x.detach().abs().amax(dim=1, keepdim=True)
-    x = x / torch.where(peak > 0, peak, torch.ones_like(peak))
+    x = x / torch.where(peak > 5e-39, peak, torch.ones_like(peak))
     return x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(1.0)
+
+
+def bounded(logits: torch.Tensor) -> torch.Tensor:
+    """Logits within ±1e30, so that neither their differences nor the mean loss of a batch overflows in float32.
+
+    Infinity becomes NaN, as in a softmax, so that it is not hidden.
+    """
+    return logits.clamp(-1e30, 1e30) + (logits - logits)
 
 
 def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """`−Σ l log softmax(z)` of each sample (B,), of logits z (B, C) and soft labels l (B, C)."""
-    return -(labels * F.log_softmax(logits, dim=1)).sum(dim=1)
+    return -(labels * F.log_softmax(bounded(logits), dim=1)).sum(dim=1)
 
 
 def reduce(loss: torch.Tensor, reduction: Reduction) -> torch.Tensor:

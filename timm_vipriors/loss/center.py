@@ -59,7 +59,12 @@ class CenterLoss(Loss):
     problem. Features are not normalised; `normalize=True` normalises them alone, where GEM's default normalises the
     centres too.
 
-    In a distributed run the rule sees the features of all ranks, so the centres stay equal everywhere.
+    In a distributed run the rule sees the features of all ranks, so the centres stay equal everywhere. With gradient
+    accumulation they move with every part of an update's batch, as BatchNorm's statistics do.
+
+    A sum depends on how the batch of an update is cut: DDP and gradient accumulation average the gradients of its
+    parts, so that 4 parts of 8 samples give a quarter of the gradient of 32. With `batch_size`, the samples of an
+    update over all parts and ranks, the sum is that many times the mean, which does not depend on the cut.
 
     Args:
         num_classes: C.
@@ -67,6 +72,7 @@ class CenterLoss(Loss):
         alpha: Rate α of the centres.
         normalize: Whether features are divided by their L2 norm first.
         reduction: 'sum' over the batch as in the paper, 'mean', or 'none' for a loss per sample.
+        batch_size: Samples of an update, for the sum. None is the number of samples in each call.
         device: Where the centres are made.
         dtype: Type of the centres.
 
@@ -91,11 +97,16 @@ class CenterLoss(Loss):
         alpha: float = 0.5,
         normalize: bool = False,
         reduction: Reduction = 'sum',
+        batch_size: int | None = None,
         device=None,
         dtype=None,
     ) -> None:
-        super().__init__(alpha=alpha, normalize=normalize, reduction=reduction)
+        super().__init__(alpha=alpha, normalize=normalize, reduction=reduction, batch_size=batch_size)
         base.check_number('alpha', alpha, 0.0, 1.0)
+        if batch_size is not None and (batch_size < 1 or reduction != 'sum'):
+            raise ValueError(
+                f"batch_size must be at least 1 and is for reduction='sum', got {batch_size}, {reduction!r}"
+            )
         self.centers: torch.Tensor
         self.register_buffer('centers', torch.zeros(num_classes, feature_dim, device=device, dtype=dtype))
 
@@ -116,15 +127,18 @@ class CenterLoss(Loss):
             loss = center_loss(x, target, self.centers.to(x.dtype), self.reduction)
             if self.training and torch.is_grad_enabled():
                 self.update(x.detach(), target)
-        return loss
+        return loss if self.batch_size is None else loss * (self.batch_size / len(features))
 
     @torch.no_grad()
     def update(self, features: torch.Tensor, target: torch.Tensor) -> None:
-        """Move the centres towards features (B, D) by Wen's rule, over all ranks of a distributed run."""
+        """Move the centres towards features (B, D) by Wen's rule, over all ranks of a distributed run.
+
+        A centre stays where a feature of its class is not finite: the loss of that batch says so, later ones must not.
+        """
         counts, sums = class_sums(features, target, len(self.centers))
         if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
             dist.all_reduce(counts)
             dist.all_reduce(sums)
         counts = counts.unsqueeze(1)
         step = (counts * self.centers - sums) / (1.0 + counts)
-        self.centers.sub_(self.alpha * step.to(self.centers.dtype))
+        self.centers.sub_(self.alpha * step.nan_to_num(0.0, 0.0, 0.0).to(self.centers.dtype))

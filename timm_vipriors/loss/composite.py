@@ -92,6 +92,7 @@ class VIPriorsLoss(CompositeLoss):
         pcl_weight: Weight of the positive class loss; 0 leaves it out.
         center_weight: Weight of the centre loss.
         tree_weight: Weight of tree supervision.
+        center_batch_size: Samples of an update over all its parts and ranks; see `CenterLoss`.
         device: Where the centres are made.
         dtype: Type of the centres.
 
@@ -113,12 +114,13 @@ class VIPriorsLoss(CompositeLoss):
         pcl_weight: float = 1.0,
         center_weight: float = 0.0005,
         tree_weight: float = 1.0,
+        center_batch_size: int | None = None,
         device=None,
         dtype=None,
     ) -> None:
         center = tree = None
         if feature_dim is not None and center_weight:
-            center = CenterLoss(num_classes, feature_dim, device=device, dtype=dtype)
+            center = CenterLoss(num_classes, feature_dim, batch_size=center_batch_size, device=device, dtype=dtype)
         if hierarchy is not None and tree_weight:
             tree = TreeSupervisionLoss(hierarchy, num_classes=num_classes)
         base = PositiveClassLoss() if pcl_weight else None

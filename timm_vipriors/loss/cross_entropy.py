@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from .base import as_float32, check_target, no_autocast
+from .base import as_float32, bounded, check_target, no_autocast
 
 
 class CrossEntropyLoss(nn.CrossEntropyLoss):
@@ -19,4 +19,4 @@ class CrossEntropyLoss(nn.CrossEntropyLoss):
     def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         target = check_target(output, target)
         with no_autocast(output):
-            return super().forward(as_float32(output), target if target.ndim == 1 else as_float32(target))
+            return super().forward(bounded(as_float32(output)), target if target.ndim == 1 else as_float32(target))

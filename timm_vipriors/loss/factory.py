@@ -39,9 +39,9 @@ def create_loss(spec: str, **kwargs: Any) -> nn.Module:
     Args:
         spec: 'ce', 'cosine', 'focal-cosine' or 'pcl', each alone or with '+center', '+tsl' or '+center+tsl'.
         **kwargs: The arguments of the first loss by their names. With '+center': `num_classes`, `feature_dim`,
-            `center_weight`, `center_alpha`, `center_normalize`. With '+tsl': `hierarchy` (a `ClassHierarchy`), or
-            `num_classes`, `tree_start_epoch`, `tree_update_every` and `steps_per_epoch` for an online tree;
-            `tree_weight`, `tree_mode`. With either, `base_weight`.
+            `center_weight`, `center_alpha`, `center_normalize`, `center_batch_size`. With '+tsl': `hierarchy` (a
+            `ClassHierarchy`), or `num_classes`, `tree_start_epoch`, `tree_update_every` and `steps_per_epoch` for an
+            online tree; `tree_weight`, `tree_mode`. With either, `base_weight`.
 
     Returns:
         A module called `loss(output, target)`, or `loss(output, target, features)` if its `needs_features` is true.

@@ -31,8 +31,10 @@ def positive_class_loss(
     with base.no_autocast(output):
         z = base.as_float32(output)
         labels = base.soft_labels(target, z.shape[1], z.dtype, smoothing)
-        xent = base.cross_entropy(z, labels) if positive == 'ce' else -(labels * F.logsigmoid(z)).sum(dim=1)
-        direction = base.unit_rows(z.softmax(dim=1) if cosine == 'prob' else z)
+        xent = (
+            base.cross_entropy(z, labels) if positive == 'ce' else -(labels * F.logsigmoid(base.bounded(z))).sum(dim=1)
+        )
+        direction = base.unit_rows(base.bounded(z).softmax(dim=1) if cosine == 'prob' else z)
         return base.reduce(xent + 1.0 - (base.unit_rows(labels) * direction).sum(dim=1), reduction)
 
 

@@ -126,7 +126,7 @@ def tree_supervision_loss(
     if output.shape[1] != len(layout.leaves):
         raise ValueError(f'the hierarchy has {len(layout.leaves)} classes, got {output.shape[1]} logits')
     with base.no_autocast(output):
-        z = base.as_float32(output)
+        z = base.bounded(base.as_float32(output))
         wide = z if z.device.type == 'mps' else z.double()  # mps has no float64
         scores = layout.node_scores(wide.t().contiguous())
         if mode == 'path':
