@@ -21,7 +21,8 @@ from timm_vipriors.recipes.training import default_jobs, run_trainings
 from ..scripts.test_training import load, summary
 
 FLAGS = (
-    '--model test_efficientnet --img-size 32 --epochs 2 --warmup-epochs 0 -b 40 --workers 1 --no-amp --lr 0.01'
+    '--model test_efficientnet --model-kwargs --img-size 32 --epochs 2 --warmup-epochs 0 -b 40 --workers 1 --no-amp '
+    '--lr 0.01'
 ).split()
 
 # a training in a tenth of a second: what an ablation sees of one
@@ -130,7 +131,7 @@ def test_killed_in_the_middle(few_digits, out, tmp_path):
     assert 'holds an ablation with other data or flags' in done.stderr
     plan = json.loads((out / 'plan.json').read_text())
     plan['flags'][plan['flags'].index('200')] = str(epochs + 1)  # so that the test has an end
-    (out / 'plan.json').write_text(json.dumps(plan))
+    (out / 'plan.json').write_text(json.dumps(plan, indent=2) + '\n')
     line[line.index('--checkpoint-hist') - 1] = str(epochs + 1)
     done = subprocess.run(line, cwd=tmp_path, env=env, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
