@@ -255,6 +255,13 @@ def test_mistakes_cost_no_time(change, sentence, data, out, capsys):
         (['resnext50_32x4d', 'dsk_resnext50_32x4d'], ['-m', 'resnet18'], '--model for all rows overrides'),
         (['resnext50_32x4d', 'resnext50_32x4d --epoch=9'], ['--epochs', '9'], '--epochs for all rows overrides'),
         (['dsk_resnext50_32x4d', 'dsk_resnext50_32x4d_pcl'], ['--criterion', 'ce'], '--criterion for all rows overr'),
+        (
+            ['resnext50_32x4d', 'd_resnext50_32x4d'],
+            ['--model-kwargs', 'layers=(1,1,1,1)'],
+            '--model-kwargs for all rows drops zero_init_last=True of resnext50_32x4d: repeat it there',
+        ),
+        (['resnext50_32x4d'], ['--model-kwargs', 'layers=(1,1,1,1)', 'zero_init_last=False'], None),
+        (['resnext50_32x4d'], ['--model-kwargs'], None),
         (['resnext50_32x4d'], ['--batch-size', 'many'], "'resnext50_32x4d': argument -b/--batch-size: invalid int"),
         (['effnet_b3_fcl', 'effnet_b3_fcl --lsb-swap 2'], ['--lsb-swap', '3'], None),  # the row's own flag wins
         (['resnext50_32x4d', 'resnext50_32x4d --epochs 360'], [], 'are the same training'),
