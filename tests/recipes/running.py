@@ -26,6 +26,9 @@ _VARIABLES = (
     'LRS',
     'WDS',
     'TUNE_SEEDS',
+    'LOSS',
+    'TREE',
+    'TEST',
 )
 
 

@@ -34,7 +34,7 @@ VIPF = dict(
     drop=0.2,
     crop_pct=0.875,  # (not in the paper)
 )
-LAST_BATCHNORM = {'model_kwargs': {'zero_init_last': False}}  # (not in the paper)
+LAST_BATCHNORM = {'model_kwargs': {'zero_init_last': True}}  # (not in the paper)
 
 # output/train/*/args.yaml of github.com/byeongjokim/VIPriors-Image-Classification-Challenge
 KIM = dict(

@@ -21,7 +21,8 @@ from timm_vipriors.recipes.training import default_jobs, run_trainings
 from ..scripts.test_training import load, summary
 
 FLAGS = (
-    '--model test_efficientnet --img-size 32 --epochs 2 --warmup-epochs 0 -b 40 --workers 1 --no-amp --lr 0.01'
+    '--model test_efficientnet --model-kwargs --img-size 32 --epochs 2 --warmup-epochs 0 -b 40 --workers 1 --no-amp '
+    '--lr 0.01'
 ).split()
 
 # a training in a tenth of a second: what an ablation sees of one
@@ -130,7 +131,7 @@ def test_killed_in_the_middle(few_digits, out, tmp_path):
     assert 'holds an ablation with other data or flags' in done.stderr
     plan = json.loads((out / 'plan.json').read_text())
     plan['flags'][plan['flags'].index('200')] = str(epochs + 1)  # so that the test has an end
-    (out / 'plan.json').write_text(json.dumps(plan))
+    (out / 'plan.json').write_text(json.dumps(plan, indent=2) + '\n')
     line[line.index('--checkpoint-hist') - 1] = str(epochs + 1)
     done = subprocess.run(line, cwd=tmp_path, env=env, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
@@ -254,6 +255,13 @@ def test_mistakes_cost_no_time(change, sentence, data, out, capsys):
         (['resnext50_32x4d', 'dsk_resnext50_32x4d'], ['-m', 'resnet18'], '--model for all rows overrides'),
         (['resnext50_32x4d', 'resnext50_32x4d --epoch=9'], ['--epochs', '9'], '--epochs for all rows overrides'),
         (['dsk_resnext50_32x4d', 'dsk_resnext50_32x4d_pcl'], ['--criterion', 'ce'], '--criterion for all rows overr'),
+        (
+            ['resnext50_32x4d', 'd_resnext50_32x4d'],
+            ['--model-kwargs', 'layers=(1,1,1,1)'],
+            '--model-kwargs for all rows drops zero_init_last=True of resnext50_32x4d: repeat it there',
+        ),
+        (['resnext50_32x4d'], ['--model-kwargs', 'layers=(1,1,1,1)', 'zero_init_last=False'], None),
+        (['resnext50_32x4d'], ['--model-kwargs'], None),
         (['resnext50_32x4d'], ['--batch-size', 'many'], "'resnext50_32x4d': argument -b/--batch-size: invalid int"),
         (['effnet_b3_fcl', 'effnet_b3_fcl --lsb-swap 2'], ['--lsb-swap', '3'], None),  # the row's own flag wins
         (['resnext50_32x4d', 'resnext50_32x4d --epochs 360'], [], 'are the same training'),

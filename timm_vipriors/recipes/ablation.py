@@ -12,6 +12,7 @@ from contextlib import redirect_stderr
 from dataclasses import replace
 from itertools import combinations, takewhile
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 from ..files import atomic_write, first_names
@@ -143,7 +144,7 @@ def _plan_text(data: str, flags: Sequence[str]) -> str:
     return json.dumps({'data': os.path.abspath(data), 'flags': list(flags)}, indent=2) + '\n'
 
 
-def _settings(training: Training) -> dict[str, str]:
+def _settings(training: Training) -> dict[str, Any]:
     """What the flags of a training come to: the last value of each flag that changes what is learned."""
     from ..scripts.train import parser
 
@@ -153,7 +154,7 @@ def _settings(training: Training) -> dict[str, str]:
             args, others = parser.parse_known_args(words[words.index('train') + 1 :])
         except SystemExit:
             raise UserError(f'{training.row!r}: {said.getvalue().strip().rpartition("error: ")[2]}') from None
-    settings = {name: str(value) for name, value in vars(args).items()}
+    settings = vars(args)
     name = ''
     for word in others:  # flags that the bundled script does not have
         if re.match(r'--?[a-z]', word):
@@ -164,13 +165,19 @@ def _settings(training: Training) -> dict[str, str]:
     return {name: value for name, value in settings.items() if name not in _INDIFFERENT}
 
 
-def _check_differences(settings: dict[str, dict[str, str]], own: dict[str, dict[str, str]]) -> None:
+def _check_differences(settings: dict[str, dict[str, Any]], own: dict[str, dict[str, Any]]) -> None:
     """Raise if flags for all rows override what distinguishes them, or if two rows are equal.
 
     Args:
         settings: Those of each row.
         own: The same without the flags for all rows.
     """
+    for row in settings:
+        for name, value in own[row].items():
+            dropped = value.keys() - settings[row][name].keys() if isinstance(value, dict) else ()
+            if dropped and settings[row][name]:  # an empty one is meant to drop them
+                lost = ' '.join(f'{key}={value[key]}' for key in sorted(dropped))
+                raise UserError(f'--{name.replace("_", "-")} for all rows drops {lost} of {row}: repeat it there')
     for a, b in combinations(settings, 2):
         for name in {**own[a], **own[b]}:
             values = own[a].get(name), own[b].get(name)
