@@ -69,8 +69,8 @@ def run(args: argparse.Namespace) -> int:
     from ..files import first_line
     from ..inference.scores import check_score_path
     from ..inference.tta import parse_tta
-    from ..scripts.flag_checks import check_device
     from ..scripts.checks import check_model
+    from ..scripts.flag_checks import check_device
     from ..scripts.runner import default_device
 
     check_output(args.output, args.force)
