@@ -82,7 +82,7 @@ def small_bombs(monkeypatch):
 def _reference(content: bytes, mode: str | None) -> np.ndarray:
     plain = Image.open(io.BytesIO(content))
     if mode is None or plain.mode[0] not in 'IF':
-        return np.asarray(plain.convert(mode))
+        return np.asarray(plain if mode is None else plain.convert(mode))  # None would turn a palette into RGB
     assert plain.mode.startswith('I;16')
     tags = getattr(plain, 'tag_v2', {})
     grey = np.asarray(plain).astype(np.float64) / (2 ** tags.get(258, (16,))[0] - 1)
