@@ -24,7 +24,7 @@ class ClassHierarchy:
     """A rooted tree whose leaves are the classes: any number of children, at least two, at each inner node.
 
     The nodes 0 … C − 1 are the leaves, in the order of the class indices. All other ids are inner nodes, in any
-    order. A hierarchy is immutable.
+    order. A hierarchy is immutable; the arguments are attributes too.
 
     Args:
         parents: The id of each node's parent, −1 for the root.
@@ -32,7 +32,6 @@ class ClassHierarchy:
         node_names: Names of inner nodes by their ids, of as many as have one.
 
     Attributes:
-        parents, class_names, node_names: As given.
         num_classes: C, the number of leaves.
         num_nodes: The number of all nodes.
         root: The root's id.
