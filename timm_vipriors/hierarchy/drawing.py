@@ -37,6 +37,8 @@ class Tree(Protocol):
 
 def tree_lines(tree: Tree, max_lines: int | None = None) -> Iterator[str]:
     """The lines of a tree drawn with box characters, each node before its children."""
+    if max_lines is not None and max_lines < 1:
+        raise ValueError(f'max_lines must be at least 1, got {max_lines}')
     counts = tree.leaf_counts()
     stack = [(tree.root, '', '')]
     for line in range(tree.num_nodes):

@@ -1,5 +1,6 @@
-"""Where trees come from: the weights of a classifier, groups of classes, files of edges."""
+"""Where trees come from: the weights of a classifier, groups of classes, files of edges, our own files."""
 
+import json
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -9,6 +10,7 @@ import numpy as np
 
 from ..files import first_names
 
+FORMAT = {'format': 'timm-vipriors hierarchy', 'version': 1}
 Tree = tuple[list[int], Sequence[str], dict[int, str]]  # the arguments of ClassHierarchy
 
 
@@ -30,6 +32,21 @@ def parents_from_weight(weight: np.ndarray) -> list[int]:
     for step, pair in enumerate(merges[:, :2].astype(int)):
         parents[pair] = len(rows) + step
     return parents.tolist()
+
+
+def tree_from_json(file: Path) -> Tree:
+    """The tree in a file of `ClassHierarchy.save`."""
+    content = json.loads(file.read_text(encoding='utf-8'))
+    if not isinstance(content, dict) or content.get('format') != FORMAT['format']:
+        raise ValueError(f'expected a JSON object with "format": "{FORMAT["format"]}"')
+    if json.dumps(content.get('version')) != '1':
+        raise ValueError(f'expected version 1, got {content.get("version")!r}')
+    parents, class_names, node_names = (content.get(key) for key in ('parents', 'class_names', 'node_names'))
+    if not (isinstance(parents, list) and isinstance(class_names, list) and isinstance(node_names, dict)):
+        raise ValueError('expected the lists parents and class_names, and the object node_names')
+    if any(str(int(key)) != key for key in node_names):
+        raise ValueError(f'expected ids of inner nodes in node_names, got {quoted(node_names)}')
+    return parents, class_names, {int(key): name for key, name in node_names.items()}
 
 
 def tree_from_groups(groups: Mapping[str, Sequence[str]], class_names: Sequence[str] | None) -> Tree:

@@ -16,24 +16,15 @@ import torch
 
 from ..checkpoint import Checkpoint
 from ..files import atomic_write
+from . import sources
 from .drawing import tree_figure, tree_lines
-from .sources import (
-    checked_names,
-    name_differences,
-    parents_from_weight,
-    quoted,
-    tree_from_edges,
-    tree_from_groups,
-)
-
-_FORMAT = 'timm-vipriors hierarchy'
 
 
 class ClassHierarchy:
     """A rooted tree whose leaves are the classes: any number of children, at least two, at each inner node.
 
     The nodes 0 … C − 1 are the leaves, in the order of the class indices. All other ids are inner nodes, in any
-    order. A hierarchy is immutable.
+    order. A hierarchy is immutable; the arguments are attributes too.
 
     Args:
         parents: The id of each node's parent, −1 for the root.
@@ -41,9 +32,6 @@ class ClassHierarchy:
         node_names: Names of inner nodes by their ids, of as many as have one.
 
     Attributes:
-        parents: As given.
-        class_names: As given.
-        node_names: As given.
         num_classes: C, the number of leaves.
         num_nodes: The number of all nodes.
         root: The root's id.
@@ -75,7 +63,9 @@ class ClassHierarchy:
         self.num_nodes = len(self.parents)
         roots = [node for node, parent in enumerate(self.parents) if parent == -1]
         if len(roots) != 1:
-            raise ValueError(f'expected one root, a node whose parent is -1, got {quoted(roots) if roots else "none"}')
+            raise ValueError(
+                f'expected one root, a node whose parent is -1, got {sources.quoted(roots) if roots else "none"}'
+            )
         self.root = roots[0]
 
         children: list[list[int]] = [[] for _ in self.parents]
@@ -91,7 +81,7 @@ class ClassHierarchy:
         if class_names is None:  # the classes are the ids below all inner nodes
             inner = [node for node in range(self.num_nodes) if children[node]]
             class_names = [str(label) for label in range(min(inner, default=self.num_nodes))]
-        self.class_names = checked_names(class_names)
+        self.class_names = sources.checked_names(class_names)
         self.num_classes = len(self.class_names)
         if self.num_classes >= self.num_nodes:
             raise ValueError(
@@ -104,9 +94,13 @@ class ClassHierarchy:
                     f'others, got {len(below)} at node {node}'
                 )
         for node, name in (node_names or {}).items():
-            if not _is_id(node) or not self.num_classes <= node < self.num_nodes or not isinstance(name, str):
+            if (
+                not hasattr(node, '__index__')
+                or not self.num_classes <= node < self.num_nodes
+                or not isinstance(name, str)
+            ):
                 raise ValueError(f'expected names of inner nodes, got {name!r} for node {node!r}')
-        self.node_names = {index(node): name for node, name in sorted((node_names or {}).items())}
+        self.node_names = dict(sorted((node_names or {}).items()))
 
     @classmethod
     def induce(cls, weight: torch.Tensor | np.ndarray, class_names: Sequence[str] | None = None) -> 'ClassHierarchy':
@@ -122,7 +116,7 @@ class ClassHierarchy:
         """
         if isinstance(weight, torch.Tensor):
             weight = weight.detach().to('cpu', torch.float64).numpy()
-        return cls(parents_from_weight(weight), class_names)
+        return cls(sources.parents_from_weight(weight), class_names)
 
     @classmethod
     def from_checkpoint(
@@ -142,7 +136,7 @@ class ClassHierarchy:
         checkpoint = Checkpoint.read(path)
         own = checkpoint.class_names
         if own is not None and class_names is not None and list(class_names) != own:
-            differing = name_differences(class_names, own) or 'they are the same names in another order'
+            differing = sources.name_differences(class_names, own) or 'they are the same names in another order'
             raise ValueError(f'the class names are not those of {checkpoint.path}: {differing}')
         return cls.induce(checkpoint.classifier_weight(use_ema), own if class_names is None else class_names)
 
@@ -165,7 +159,7 @@ class ClassHierarchy:
             >>> ClassHierarchy.from_groups({'cat': ['animal'], 'dog': ['animal'], 'car': []}).node_names
             {3: 'animal'}
         """
-        return cls(*tree_from_groups(groups, class_names))
+        return cls(*sources.tree_from_groups(groups, class_names))
 
     @classmethod
     def from_parent_child(
@@ -185,7 +179,7 @@ class ClassHierarchy:
             ValueError: If a line is not two ids, a node has two parents or is its own ancestor, a class is missing
                 or above another one, or there are several roots.
         """
-        return cls(*tree_from_edges(Path(file), class_names, join_roots))
+        return cls(*sources.tree_from_edges(Path(file), class_names, join_roots))
 
     def reordered(self, class_names: Sequence[str]) -> 'ClassHierarchy':
         """This tree with the same classes in another order, such as that of the data a model is trained on.
@@ -201,8 +195,8 @@ class ClassHierarchy:
             >>> tree.reordered(['car', 'cat', 'dog']).parents
             (4, 3, 3, 4, -1)
         """
-        names = checked_names(class_names)
-        if differing := name_differences(names, self.class_names):
+        names = sources.checked_names(class_names)
+        if differing := sources.name_differences(names, self.class_names):
             raise ValueError(f'the classes are not those of the tree: {differing}')
         leaf_of = {name: leaf for leaf, name in enumerate(self.class_names)}
         parents = [self.parents[leaf_of[name]] for name in names]
@@ -248,16 +242,10 @@ class ClassHierarchy:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the hierarchy as a JSON file, which is replaced atomically."""
-        content = {
-            'format': _FORMAT,
-            'version': 1,
-            'parents': self.parents,
-            'class_names': self.class_names,
-            'node_names': self.node_names,
-        }
+        content = {name: getattr(self, name) for name in ('parents', 'class_names', 'node_names')}
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
-            file.write_text(json.dumps(content, ensure_ascii=False) + '\n', encoding='utf-8')
+            file.write_text(json.dumps({**sources.FORMAT, **content}, ensure_ascii=False) + '\n', encoding='utf-8')
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> 'ClassHierarchy':
@@ -267,17 +255,7 @@ class ClassHierarchy:
             ValueError: If the file is anything else.
         """
         try:
-            content = json.loads(Path(path).read_text(encoding='utf-8'))
-            if not isinstance(content, dict) or content.get('format') != _FORMAT:
-                raise ValueError(f'expected a JSON object with "format": "{_FORMAT}"')
-            if json.dumps(content.get('version')) != '1':
-                raise ValueError(f'expected version 1, got {content.get("version")!r}')
-            parents, class_names, node_names = (content.get(key) for key in ('parents', 'class_names', 'node_names'))
-            if not (isinstance(parents, list) and isinstance(class_names, list) and isinstance(node_names, dict)):
-                raise ValueError('expected the lists parents and class_names, and the object node_names')
-            if any(str(int(key)) != key for key in node_names):
-                raise ValueError(f'expected ids of inner nodes in node_names, got {quoted(node_names)}')
-            return cls(parents, class_names, {int(key): name for key, name in node_names.items()})
+            return cls(*sources.tree_from_json(Path(path)))
         except (ValueError, RecursionError) as e:
             raise ValueError(f'{path} is not a hierarchy: {e}') from e
 
@@ -287,8 +265,6 @@ class ClassHierarchy:
         Args:
             max_lines: Stop there, the last line saying how many more there are; None for all.
         """
-        if max_lines is not None and max_lines < 1:
-            raise ValueError(f'max_lines must be at least 1, got {max_lines}')
         return '\n'.join(tree_lines(self, max_lines))
 
     def draw(self, path: str | os.PathLike) -> None:
@@ -319,10 +295,6 @@ class ClassHierarchy:
 
 
 def _as_id(node: int, parent: int, num_nodes: int) -> int:
-    if not _is_id(parent) or not -1 <= parent < num_nodes:
+    if not hasattr(parent, '__index__') or isinstance(parent, bool) or not -1 <= parent < num_nodes:
         raise ValueError(f'expected a parent in 0 … {num_nodes - 1}, or -1 for the root, got {parent!r} at node {node}')
     return index(parent)
-
-
-def _is_id(value: object) -> bool:
-    return hasattr(value, '__index__') and not isinstance(value, bool)

@@ -6,7 +6,8 @@ from .cosine import CosineLoss, cosine_loss
 from .factory import CRITERIA, check_arguments, check_spec, create_loss
 from .focal_cosine import FocalCosineLoss, focal_cosine_loss
 from .positive_class import PositiveClassLoss, positive_class_loss
-from .tree_supervision import TreeLayout, TreeSupervisionLoss, tree_supervision_loss
+from .tree_layout import TreeLayout
+from .tree_supervision import TreeSupervisionLoss, tree_supervision_loss
 
 __all__ = [
     'CRITERIA',
