@@ -2,10 +2,9 @@
 # Sourced by the recipes: how a command is run, and what the variables of all recipes mean.
 set -euo pipefail
 
-# usage RECIPE: what the head of a recipe says, and its variables: those of all recipes and those that it `takes`.
-usage() {
+# variables: a line for each variable that the recipe takes, by its array `takes`, and for those of all recipes.
+variables() {
     local variable text
-    sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$1"
     echo 'Variables:'
     while read -r variable text; do
         if [[ " DRY_RUN PYTHON ${takes[*]-} " == *" ${variable%%=*} "* ]]; then
@@ -32,17 +31,20 @@ PYTHON=FILE the interpreter; python if it is not set
 END
 }
 
-# arguments LEAST "$@": --help prints the usage; fewer than LEAST arguments before the flags are an error.
+# arguments LEAST "$@": --help prints the recipe's head and variables; fewer than LEAST arguments before the flags are an
+# error.
 arguments() {
     local least=$1 i
     shift
     if [[ ${1-} == --help || ${1-} == -h ]]; then
-        usage "$0"
+        sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+        variables
         exit
     fi
     for ((i = 1; i <= least; i++)); do
         if [ $# -lt "$i" ] || [[ ${!i} == -* ]]; then
             echo "usage: $0 $(sed -n 's|^#   ./train_recipes/[^ ]* ||p' "$0")  (--help says more)" >&2
+            variables >&2
             exit 2
         fi
     done

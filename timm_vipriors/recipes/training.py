@@ -72,7 +72,7 @@ def resolve(training: Training) -> list[str]:
         trains = [words for line in done.stdout.splitlines() if {'-m', 'train'} <= {*(words := shlex.split(line))}]
     if done.returncode or not trains:
         said = done.stderr.strip().splitlines()
-        raise UserError(f'{training.row!r} is not a recipe that trains{": " + said[-1] if said else ""}')
+        raise UserError(f'{training.row!r} is not a recipe that trains{": " + said[0] if said else ""}')
     words = trains[0]
     into = words[len(words) - words[::-1].index('--experiment')] if '--experiment' in words else None
     if len(trains) > 1 or into != training.folder.name:
