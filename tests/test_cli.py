@@ -92,6 +92,8 @@ def test_import_changes_nothing_but_the_registry():
 
 
 def test_names_of_the_package():
+    classifier = pytest.importorskip('timm_vipriors.inference.classifier')
+    assert timm_vipriors.load_classifier is classifier.load_classifier
     with pytest.raises(AttributeError, match="'timm_vipriors' has no attribute 'load_clasifier'"):
         timm_vipriors.load_clasifier  # noqa: B018
 
