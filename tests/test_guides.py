@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import os
+import pickle
 import re
 import shlex
 import shutil
@@ -194,3 +195,24 @@ def test_timms_own_script_with_no_runner(timm_scripts, few_digits, tmp_path):
     done = subprocess.run(line, cwd=tmp_path, text=True, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / 'output' / 'train' / 'pure' / 'summary.csv').exists()
+
+
+def test_lists_of_the_challenge(tmp_path):
+    """The lines that turn its pickles into lists and links, on two classes."""
+    names = {split: [['n1', f'{split}1.JPEG'], ['n2', f'{split}2.JPEG']] for split in ('train', 'val')}
+    for split, rows in names.items():
+        (tmp_path / f'{split}.pickle').write_bytes(pickle.dumps(rows))
+        for folder, file in rows:
+            for path in (tmp_path / 'IMAGENET' / 'train' / folder, tmp_path / 'IMAGENET' / 'val' / folder):
+                path.mkdir(parents=True, exist_ok=True)
+                (path / file).touch()
+    (tmp_path / 'test.pickle').write_bytes(pickle.dumps(['n2/val2.JPEG', 'n1/val1.JPEG']))
+    for mark in ('lists', 'test images'):
+        code = re.search(rf'<!-- {mark} -->\n```sh\n(.*?)```', GUIDES['challenge'], re.DOTALL)[1]
+        code = code.replace('timm-vipriors ', f'{sys.executable} -m timm_vipriors ')
+        subprocess.run(['bash', '-e', '-c', code], cwd=tmp_path, check=True)
+    for split, rows in names.items():
+        made = [[path.parent.name, path.name] for path in sorted((tmp_path / 'DATA' / split).rglob('*.JPEG'))]
+        assert made == rows
+    links = [os.readlink(tmp_path / 'TEST' / f'img_{i}.JPEG') for i in range(2)]
+    assert links == [str(tmp_path / 'IMAGENET' / 'val' / name) for name in ('n2/val2.JPEG', 'n1/val1.JPEG')]

@@ -50,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sentence = '\n'.join(map(printable, str(e).split('\n')))
         print(f'timm-vipriors {argv[0]}: error: {sentence}', file=sys.stderr)
         return 2
+    except KeyboardInterrupt as e:  # which a command may raise again with what to type to resume
+        print(' '.join(['timm-vipriors', *argv[:1]]) + f': {str(e) or "interrupted"}', file=sys.stderr)
+        return 128 + signal.SIGINT
     except BrokenPipeError:  # the reader has closed the pipe, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush when Python ends
         return 128 + signal.SIGPIPE
@@ -68,7 +71,7 @@ def run_command(argv: list[str]) -> int:
     if hasattr(args, 'other_flags'):  # of a command that passes them on
         args.other_flags = others
     elif others:
-        parser.error(f'unrecognized arguments: {" ".join(others)}')
+        parser.error(f'unrecognized arguments: {printable(" ".join(others))}')
     return args.run(args)
 
 

@@ -141,7 +141,9 @@ def fewer_digits(digits, tmp_path):
     return root
 
 
-@pytest.mark.parametrize('name', CHECKS)
+@pytest.mark.parametrize(
+    'name', [name if name == 'plain_torch' else pytest.param(name, marks=pytest.mark.slow) for name in CHECKS]
+)
 def test_short_run(name, run, fewer_digits):
     accuracy = run(name, fewer_digits, 2)
     assert accuracy > 20  # of ten classes
@@ -160,6 +162,7 @@ def test_full_run_as_a_command(name, digits):
     CHECKS[name](digits, accuracy)
 
 
+@pytest.mark.slow
 def test_lightning_with_a_tree(run, fewer_digits):
     """The tree of a first run supervises the second: the commands that the example's head shows."""
     run('lightning_module', fewer_digits, 1)
