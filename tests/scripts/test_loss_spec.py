@@ -54,10 +54,11 @@ def test_no_criterion():
 
 def test_sizes_come_from_the_model_and_arguments_from_the_flags():
     spec = LossSpec.from_flags(parse('DATA --criterion pcl+center --criterion-kwargs center_weight=0.1'))
-    loss = spec.build(num_classes=7, feature_dim=5)
+    loss = spec.build(num_classes=7, feature_dim=5, batch_size=24)
+    assert loss.center.batch_size == 24
     assert loss.center.centers.shape == (7, 5)
     assert loss.weights['center'] == 0.1
-    with pytest.raises(ValueError, match='gamma must be at least'):
+    with pytest.raises(ValueError, match='gamma must be'):
         LossSpec('focal-cosine', {'gamma': -1}).build(7, 5)
 
 

@@ -44,8 +44,8 @@ def test_a_model_and_what_checkpoints_say_of_it():
         'gp': 'max',
         'num_classes': 10,
         'class_names': NAMES,
-        'input_size': (3, 32, 32),
-        'mean': (0.1, 0.2, 0.3),
+        'input_size': [3, 32, 32],
+        'mean': [0.1, 0.2, 0.3],
         'std': plugin.description['std'],
         'interpolation': 'bicubic',
         'crop_pct': 0.9,
@@ -53,6 +53,8 @@ def test_a_model_and_what_checkpoints_say_of_it():
     }
     task = plugin.classification_task(model(plugin), nn.CrossEntropyLoss(), verbose=False)
     assert task.get_checkpoint_state()['timm_vipriors'] == plugin.description
+    assert 'timm_vipriors' not in task.get_checkpoint_state(ema=True)
+    plugin.guard.close()
 
 
 def test_splits_count_the_same_classes(few_digits, tmp_path):
@@ -103,7 +105,7 @@ def test_the_scripts_own_loss_is_kept_without_a_criterion():
 
 def test_values_that_no_loss_can_have():
     plugin = make(loss=LossSpec('focal-cosine', {'gamma': -1}))
-    with pytest.raises(UserError, match='gamma must be at least 0'):
+    with pytest.raises(UserError, match='gamma must be'):
         plugin.classification_task(model(plugin), verbose=False)
 
 

@@ -203,7 +203,7 @@ def test_trim_summary(tmp_path, text, epoch, expected):
 
 def test_records_without_their_checkpoint_are_not_thrown_away(saver, tmp_path):
     (tmp_path / 'summary.csv').write_text('epoch,loss\n0,1\n1,2\n')
-    with pytest.raises(UserError, match=r'summary.csv tells of a run whose last.pth.tar is missing'):
+    with pytest.raises(UserError, match=r'summary.csv belongs to a run whose last.pth.tar is missing'):
         saver.take_up()
     (tmp_path / 'summary.csv').write_text('epoch,loss\n0,1\n')  # killed before its first checkpoint
     saver.take_up()

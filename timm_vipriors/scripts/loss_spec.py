@@ -55,18 +55,21 @@ class LossSpec:
                 f'--criterion-kwargs tree_start_epoch=M to grow one from the model'
             )
         try:
-            check_arguments(name, kwargs)
+            check_arguments(name, [*kwargs, *(['hierarchy'] if tree else [])])
             return cls(name, kwargs, ClassHierarchy.load(tree) if tree else None)
         except (ValueError, OSError) as e:
             raise UserError(str(e)) from e
 
-    def build(self, num_classes: int, feature_dim: int, class_names: Sequence[str] | None = None) -> nn.Module:
+    def build(
+        self, num_classes: int, feature_dim: int, class_names: Sequence[str] | None = None, batch_size: int | None = None
+    ) -> nn.Module:
         """The loss for a model.
 
         Args:
             num_classes: C, the model's logits.
             feature_dim: D, the width of the model's features.
             class_names: The classes in the order of the logits, by which the tree's leaves are put in order.
+            batch_size: Images in an update, over all devices and accumulated batches; see `CenterLoss`.
 
         Raises:
             ValueError: If an argument's value is wrong, or the tree's classes are others.
@@ -78,4 +81,5 @@ class LossSpec:
             kwargs.setdefault('num_classes', num_classes)
         if 'center' in self.name.split('+'):
             kwargs.setdefault('feature_dim', feature_dim)
+            kwargs.setdefault('center_batch_size', batch_size)
         return create_loss(self.name, **kwargs)

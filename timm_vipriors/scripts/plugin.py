@@ -31,6 +31,7 @@ from ..errors import UserError
 from ..files import first_line
 from ..loss import TreeSupervisionLoss
 from ..task import FeatureClassificationTask, feature_dim
+from .learning_rate import effective_batch
 from .loss_spec import LossSpec
 from .nonfinite import LossGuard
 from .options import DEFAULT_PROB
@@ -156,7 +157,8 @@ class Plugin:
         try:
             if self.loss is not None:
                 classes = unwrap_model(model).num_classes
-                criterion = self.loss.build(classes, feature_dim(model), self.class_names)
+                images = effective_batch(self.args, world_size())
+                criterion = self.loss.build(classes, feature_dim(model), self.class_names, images)
                 smoothing = self.args.smoothing  # of class indices; the labels of mixup come smoothed
             elif criterion is None:  # scripts since timm 1.0.30 may leave the making to the task
                 criterion = timm.loss.create_classification_loss(**(criterion_kwargs or {}))
