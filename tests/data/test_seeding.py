@@ -278,3 +278,18 @@ def test_all_loaders_of_timm_are_covered():
         'create_loader',
         'create_naflex_loader',
     }
+
+
+def test_mixup_that_is_switched_off_is_off_in_workers_that_live_on(few_digits):
+    """timm's --mixup-off-epoch sets a flag of the main process's copy."""
+    mixup = FastCollateMixup(mixup_alpha=1.0, num_classes=10, label_smoothing=0.0)
+    dataset = strict(few_digits)
+    loader = create_loader(
+        dataset, (3, 32, 32), 20, is_training=True, num_workers=1, collate_fn=mixup, device=torch.device('cpu')
+    )
+    seed_loader(loader, 1)
+    mixed = torch.cat([target for _, target in loader])
+    loader.mixup_enabled = False
+    plain = torch.cat([target for _, target in loader])
+    assert (mixed.max(dim=1).values < 1).any()
+    assert (plain.max(dim=1).values == 1).all()

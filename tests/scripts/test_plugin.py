@@ -1,5 +1,6 @@
 """Each part that a script looks up, without a script: in any order, with the right values."""
 
+import json
 import shutil
 
 import numpy as np
@@ -44,15 +45,15 @@ def test_a_model_and_what_checkpoints_say_of_it():
         'gp': 'max',
         'num_classes': 10,
         'class_names': NAMES,
-        'input_size': [3, 32, 32],
-        'mean': [0.1, 0.2, 0.3],
+        'input_size': (3, 32, 32),
+        'mean': (0.1, 0.2, 0.3),
         'std': plugin.description['std'],
         'interpolation': 'bicubic',
         'crop_pct': 0.9,
         'crop_mode': 'center',
     }
     task = plugin.classification_task(model(plugin), nn.CrossEntropyLoss(), verbose=False)
-    assert task.get_checkpoint_state()['timm_vipriors'] == plugin.description
+    assert task.get_checkpoint_state()['timm_vipriors'] == json.loads(json.dumps(plugin.description))
     assert 'timm_vipriors' not in task.get_checkpoint_state(ema=True)
     plugin.guard.close()
 

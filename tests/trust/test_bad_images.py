@@ -1,6 +1,5 @@
 """Image files of all kinds: each is read as Pillow reads it, with 16 bits scaled to 8, or refused by its name."""
 
-import argparse
 import io
 import os
 import struct
@@ -16,7 +15,7 @@ from timm_vipriors.data.datasets import CorruptImageError, decode
 from timm_vipriors.data.subset import make_subset
 from timm_vipriors.errors import UserError
 from timm_vipriors.report.images import thumbnail
-from timm_vipriors.scripts import image_folders
+from timm_vipriors.scripts.folders import Folders, find_images
 
 from .cases import ACCEPTED, REFUSED, at_scale, attempt, damaged, run_cases
 
@@ -164,10 +163,11 @@ def test_folders_with_odd_files(number, tmp_path, capfd):
             (root / label / 'folder.png').mkdir()  # a directory with the name of an image
             (root / label / 'sure.png').write_bytes(CORPUS['png'])
             good += 1 + sum(_write_odd(rng, os.fsencode(root / label)) for _ in range(rng.randrange(4)))
-        reader = image_folders.find_images(str(root), 'train', '')
+        folders = Folders(str(root), {'': 'train'})
+        reader = folders.readers['']
         bad = len(reader) - good
         assert set(reader.class_to_idx) == {'a', 'b\nc'}
-        _, sentence = attempt(lambda: image_folders.check_images({'train': reader}))
+        _, sentence = attempt(lambda: folders.check_images('RGB'))
         capfd.readouterr()
         assert (sentence is not None) == (bad > 0)
         if sentence is None:
@@ -249,7 +249,7 @@ def test_class_folders_whose_names_look_like_numbers(tmp_path, name):
     """timm sorts names by the numbers in them, and fails on some signs that look like digits."""
     (tmp_path / name).mkdir()
     (tmp_path / name / 'x.png').write_bytes(CORPUS['png'])
-    reader, sentence = attempt(lambda: image_folders.find_images(str(tmp_path), 'train', ''))
+    reader, sentence = attempt(lambda: find_images(str(tmp_path), 'train', ''))
     assert (reader and list(reader.class_to_idx) == [name]) or repr(name) in sentence or str(tmp_path) in sentence
 
 
@@ -258,7 +258,7 @@ def test_a_broken_tar_file_as_data(tmp_path, content):
     path = tmp_path / 'data.tar'
     path.write_bytes(content)
     with pytest.raises(UserError, match=r'data\.tar'):
-        image_folders.find_images(str(path), 'train', '')
+        find_images(str(path), 'train', '')
 
 
 @pytest.mark.parametrize('content', [b'\xff\xfe', b'\x80\x04K', b''])
@@ -269,12 +269,11 @@ def test_a_broken_class_map(tmp_path, suffix, content):
     path = tmp_path / f'map{suffix}'
     path.write_bytes(content)
     with pytest.raises(UserError, match=f'map{suffix}|no images'):
-        image_folders.find_images(str(tmp_path), 'train', str(path))
+        find_images(str(tmp_path), 'train', str(path))
 
 
 def test_a_pipe_among_the_images_is_not_waited_for(tmp_path):
     (tmp_path / 'a').mkdir()
     os.mkfifo(tmp_path / 'a' / 'pipe.png')
-    reader = argparse.Namespace(samples=[(str(tmp_path / 'a' / 'pipe.png'), 0)])
     with pytest.raises(UserError, match=r'pipe\.png is not a file'):
-        image_folders.check_images({'train': reader})
+        Folders(str(tmp_path), {'': 'train'}).check_images('RGB')

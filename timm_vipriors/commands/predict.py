@@ -65,7 +65,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..data.datasets import CorruptImageError
+    from ..data.datasets import CorruptImageError, register_image_extensions
     from ..files import first_line
     from ..inference.scores import check_score_path
     from ..inference.tta import parse_tta
@@ -74,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
     from ..scripts.runner import default_device
 
     check_output(args.output, args.force)
+    register_image_extensions()
     folder = os.path.dirname(os.path.abspath(args.output))
     if not os.path.isdir(folder):
         raise UserError(f'-o {args.output}: there is no folder {folder}')

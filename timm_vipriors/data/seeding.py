@@ -162,7 +162,16 @@ class _SeededMixup(FastCollateMixup):
     """timm's mixup of a batch, with the same random numbers in the main process as in a worker."""
 
     def __init__(self, mixup: FastCollateMixup) -> None:
-        self.__dict__.update(mixup.__dict__)
+        self._enabled = torch.tensor(mixup.mixup_enabled).share_memory_()  # timm's --mixup-off-epoch misses workers
+        self.__dict__.update({name: value for name, value in mixup.__dict__.items() if name != 'mixup_enabled'})
+
+    @property
+    def mixup_enabled(self) -> bool:
+        return bool(self._enabled)
+
+    @mixup_enabled.setter
+    def mixup_enabled(self, enabled: bool) -> None:
+        self._enabled.fill_(enabled)
 
     def __call__(self, batch: _Batch, _: Any = None) -> tuple[torch.Tensor, torch.Tensor]:
         with _seeded(*batch.entropy):

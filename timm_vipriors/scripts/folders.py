@@ -10,7 +10,15 @@ from timm.data import create_dataset
 from timm.data.dataset_factory import _search_split
 from timm.data.readers.reader_image_folder import ReaderImageFolder
 
-from ..data.datasets import CorruptImageError, check_is_file, decode
+from ..data.datasets import (
+    CorruptImageError,
+    check_is_file,
+    decode,
+    describe_skipped,
+    drop_hidden,
+    register_image_extensions,
+    skipped_files,
+)
 from ..errors import UserError
 from ..files import first_line, first_names, plural, progress
 from .ranks import world_size
@@ -27,7 +35,8 @@ def find_images(root: str, split: str, class_map: str = '') -> ReaderImageFolder
     if not os.path.exists(root):
         raise UserError(f'the data folder {root} does not exist')
     try:
-        return create_dataset('', root=root, split=split, class_map=class_map).reader
+        register_image_extensions()
+        reader = create_dataset('', root=root, split=split, class_map=class_map).reader
     except (RuntimeError, AssertionError) as e:
         if class_map and 'class map' in str(e):
             raise UserError(f'--class-map {class_map}: {e}') from e
@@ -38,6 +47,9 @@ def find_images(root: str, split: str, class_map: str = '') -> ReaderImageFolder
     except Exception as e:  # a tar file or class map that is none can raise anything
         files = f'{root} with the class map {class_map}' if class_map else root
         raise UserError(f'timm cannot read the images of {files}: {first_line(e)}') from e
+    if isinstance(reader, ReaderImageFolder):
+        drop_hidden(reader, class_map)
+    return reader
 
 
 class Folders:
@@ -49,7 +61,7 @@ class Folders:
         class_map: The file of --class-map, or ''.
 
     Attributes:
-        class_names: The classes in the order of their indices, those of the first split. Hidden folders are none.
+        class_names: The classes in the order of their indices, those of the first split.
     """
 
     def __init__(self, root: str, splits: dict[str, str], class_map: str = '') -> None:
@@ -58,10 +70,7 @@ class Folders:
         first = next(iter(self.readers.values()))
         self.are_folders = isinstance(first, ReaderImageFolder)  # or a tar file
         names = first.class_to_idx if self.are_folders else {}
-        if class_map:
-            self.class_names = sorted(names, key=names.get)
-        else:
-            self.class_names = [name for name in names if not name.startswith('.')]
+        self.class_names = sorted(names, key=names.get)
         self.counts = {kind: self._count(reader) for kind, reader in self.readers.items()} if self.are_folders else {}
 
     @staticmethod
@@ -69,7 +78,7 @@ class Folders:
         """The images of each class that has any."""
         names = {index: name for name, index in reader.class_to_idx.items()}
         by_index = Counter(target for _, target in reader.samples)
-        return {names[i]: n for i, n in by_index.items() if not names[i].startswith('.')}
+        return {names[i]: n for i, n in by_index.items()}
 
     def number(self, kind: str) -> int:
         """The images of a split."""
@@ -133,6 +142,8 @@ class Folders:
         for kind, reader in self.readers.items():
             empty = {name for name in self.class_names if name not in self.counts[kind]} & set(reader.class_to_idx)
             empty |= _empty_folders(reader)
+            if skipped := skipped_files(reader.root):
+                found.append(f'{kind}: {describe_skipped(skipped)}')
             if empty:
                 found.append(
                     f'{kind} has no images of {plural(len(empty), "class", "classes")}: {first_names(sorted(empty))}'

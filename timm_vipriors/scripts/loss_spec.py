@@ -61,7 +61,11 @@ class LossSpec:
             raise UserError(str(e)) from e
 
     def build(
-        self, num_classes: int, feature_dim: int, class_names: Sequence[str] | None = None, batch_size: int | None = None
+        self,
+        num_classes: int,
+        feature_dim: int,
+        class_names: Sequence[str] | None = None,
+        batch_size: int | None = None,
     ) -> nn.Module:
         """The loss for a model.
 

@@ -19,12 +19,13 @@ import timm.data
 import timm.models
 from timm import utils
 from timm.data.dataset import ImageDataset
+from timm.data.readers.reader_image_folder import ReaderImageFolder
 from timm.utils import unwrap_model
 from torch import nn
 
 from ..checkpoint import DATA_KEYS
 from ..data import LSBSwap
-from ..data.datasets import StrictImageDataset
+from ..data.datasets import StrictImageDataset, drop_hidden
 from ..data.seeding import seed_loader
 from ..data.transforms import put_first
 from ..errors import UserError
@@ -85,6 +86,7 @@ class Plugin:
             create_model=self.create_model,
             create_dataset=self.create_dataset,
             create_loader=self.create_loader,
+            create_naflex_loader=self.create_naflex_loader,
             ClassificationTask=self.classification_task,
             utils=SimpleNamespace(**{**vars(utils), **own_utils}),
         )
@@ -127,7 +129,11 @@ class Plugin:
         if self.class_names is not None:
             kwargs['class_map'] = {name: index for index, name in enumerate(self.class_names)}
         dataset = timm.data.create_dataset(*args, **kwargs)
-        return StrictImageDataset.of(dataset) if type(dataset) is ImageDataset else dataset
+        if type(dataset) is not ImageDataset:
+            return dataset
+        if isinstance(dataset.reader, ReaderImageFolder):
+            drop_hidden(dataset.reader, kwargs.get('class_map'))
+        return StrictImageDataset.of(dataset)
 
     def create_loader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> Any:
         """timm's `create_loader`; in training random numbers follow from seed and epoch, and LSB swap comes first."""
@@ -143,6 +149,13 @@ class Plugin:
             self._batches = len(loader)
             self.guard.follow(loader)
             self._tell_tree()
+        return loader
+
+    def create_naflex_loader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> Any:
+        """timm's `create_naflex_loader`, whose workers get other random numbers for each seed and rank in training."""
+        loader = timm.data.create_naflex_loader(*args, is_training=is_training, **kwargs)
+        if is_training:
+            seed_loader(loader, self.args.seed, rank())
         return loader
 
     def classification_task(
