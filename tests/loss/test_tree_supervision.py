@@ -257,7 +257,7 @@ def test_bad_arguments():
             TreeSupervisionLoss(*args, **kwargs)
     with pytest.raises(ValueError, match='the hierarchy has 5 classes, got 6 logits'):
         TreeSupervisionLoss(tree)(logits(4, 6), hard())
-    with pytest.raises(ValueError, match='needs steps_per_epoch, and attach'):
+    with pytest.raises(ValueError, match='needs steps_per_epoch, and a model with one classifier'):
         TreeSupervisionLoss(num_classes=5, start_epoch=0)(logits(), hard())
     with pytest.raises(ValueError, match='the hierarchy has 7 classes, expected 5'):
         TreeSupervisionLoss(tree).set_hierarchy(star(7))

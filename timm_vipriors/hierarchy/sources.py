@@ -70,11 +70,17 @@ def tree_from_groups(groups: Mapping[str, Sequence[str]], class_names: Sequence[
 
 def tree_from_edges(file: Path, class_names: Sequence[str], join_roots: bool) -> Tree:
     """A tree from a file of edges; see `ClassHierarchy.from_parent_child`."""
-    names = checked_names(class_names)
-    parent_of = _read_edges(file)
+    try:
+        return tree_from_parents(_read_edges(file), checked_names(class_names), join_roots)
+    except ValueError as e:
+        raise ValueError(f'{file}: {e}') from e
+
+
+def tree_from_parents(parent_of: Mapping[str, str], names: Sequence[str], join_roots: bool = False) -> Tree:
+    """A tree of the classes and what is above them, from the parent of each child; there are no cycles."""
     known = parent_of.keys() | set(parent_of.values())
     if missing := [name for name in names if name not in known]:
-        raise ValueError(f'{file}: expected all classes, missing are {quoted(missing)}')
+        raise ValueError(f'expected all classes, missing are {quoted(missing)}')
     leaves = {name: leaf for leaf, name in enumerate(names)}
     children: dict[Hashable, list[Hashable]] = {}
     roots: list[str] = []
@@ -85,14 +91,14 @@ def tree_from_edges(file: Path, class_names: Sequence[str], join_roots: bool) ->
             seen.add(name)
             name = parent_of[name]
             if name in leaves:
-                raise ValueError(f'{file}: expected classes without classes below them, got {name!r} with some')
+                raise ValueError(f'expected classes without classes below them, got {name!r} with some')
             children.setdefault(name, []).append(node)
             node = name
         if name not in seen:
             seen.add(name)
             roots.append(name)
     if len(roots) > 1 and not join_roots:
-        raise ValueError(f'{file}: expected one root, got {quoted(roots)} (join_roots puts them under a new one)')
+        raise ValueError(f'expected one root, got {quoted(roots)} (join_roots puts them under a new one)')
     children[None] = [leaves.get(root, root) for root in roots]
     return _contract(None, children, names, {key: key for key in children if key is not None})
 
@@ -157,17 +163,17 @@ def _read_edges(file: Path) -> dict[str, str]:
         if not ids:
             continue
         if len(ids) != 2:
-            raise ValueError(f'{file}, line {number}: expected two ids, parent and child, got {len(ids)}')
+            raise ValueError(f'line {number}: expected two ids, parent and child, got {len(ids)}')
         parent, child = ids
         if parent_of.setdefault(child, parent) != parent:
-            raise ValueError(f'{file}, line {number}: {child!r} has two parents, {parent_of[child]!r} and {parent!r}')
+            raise ValueError(f'line {number}: {child!r} has two parents, {parent_of[child]!r} and {parent!r}')
     rooted: set[str] = set()
     for start in parent_of:
         walk: dict[str, None] = {}
         node = start
         while node in parent_of and node not in rooted:
             if node in walk:
-                raise ValueError(f'{file}: expected a tree, got a cycle through {node!r}')
+                raise ValueError(f'expected a tree, got a cycle through {node!r}')
             walk[node] = None
             node = parent_of[node]
         rooted.update(walk)

@@ -16,7 +16,7 @@ import torch
 
 from ..checkpoint import Checkpoint
 from ..files import atomic_write
-from . import sources
+from . import sources, wordnet
 from .drawing import tree_figure, tree_lines
 
 
@@ -180,6 +180,28 @@ class ClassHierarchy:
                 or above another one, or there are several roots.
         """
         return cls(*sources.tree_from_edges(Path(file), class_names, join_roots))
+
+    @classmethod
+    def from_wordnet(
+        cls, class_names: Sequence[str], folder: str | os.PathLike = wordnet.FOLDER
+    ) -> tuple['ClassHierarchy', int]:
+        """A semantic hierarchy from WordNet's nouns, each below its first hypernym, chains of single children merged.
+
+        A contest that forbids outside knowledge forbids this tree.
+
+        Args:
+            class_names: WordNet ids such as n02084071, or words, which are taken in their first sense.
+            folder: Where WordNet's data.noun and index.noun are.
+
+        Returns:
+            The hierarchy, and how many further hypernyms of its nodes were dropped.
+
+        Raises:
+            ValueError: If a name is no noun of WordNet, two are the same, or one is above another.
+            OSError: If WordNet is not there.
+        """
+        tree, dropped = wordnet.tree_from_wordnet(class_names, Path(folder))
+        return cls(*tree), dropped
 
     def reordered(self, class_names: Sequence[str]) -> 'ClassHierarchy':
         """This tree with the same classes in another order, such as that of the data a model is trained on.

@@ -1,0 +1,87 @@
+"""What logits decide at each node of a tree: NBDT's soft and hard inference (Wan et al., ICLR 2021, §3)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .tree import ClassHierarchy
+
+
+@dataclass(frozen=True, eq=False)
+class TreeDecisions:
+    """Decisions of B images in a tree with N nodes and C classes.
+
+    Attributes:
+        tree: The tree.
+        node_probabilities: (N, B) the probability of each node among its siblings; 1 for the root.
+        class_probabilities: (B, C) the product of these along the path to each class; the rows sum to one.
+        soft: (B,) the classes of soft inference: those with the largest product.
+        hard: (B,) the classes of hard inference: at each node the most probable child is entered.
+    """
+
+    tree: ClassHierarchy
+    node_probabilities: np.ndarray
+    class_probabilities: np.ndarray
+    soft: np.ndarray
+    hard: np.ndarray
+
+    def path(self, image: int, label: int | None = None) -> list[tuple[int, float]]:
+        """The decisions that lead an image to a class, from the root down.
+
+        Args:
+            image: Which of the B.
+            label: The class; None for that of hard inference.
+
+        Returns:
+            The nodes below the root on the way to the class, each with its probability among its siblings.
+        """
+        label = int(self.hard[image]) if label is None else label
+        return [(node, float(self.node_probabilities[node, image])) for node in reversed(self.tree.path(label))]
+
+
+def tree_decisions(logits: torch.Tensor | np.ndarray, tree: ClassHierarchy) -> TreeDecisions:
+    """Decide by soft and hard inference. A node's score is the mean of its leaves' logits.
+
+    Args:
+        logits: (B, C), finite.
+        tree: The tree; its leaves are in the order of the logits.
+
+    Raises:
+        ValueError: If the logits have another shape, or are not finite.
+
+    Examples:
+        >>> tree = ClassHierarchy([3, 3, 4, 4, -1], ['cat', 'dog', 'car'], {3: 'animal'})
+        >>> decisions = tree_decisions(torch.tensor([[2.0, 1.0, 1.8]]), tree)
+        >>> decisions.soft, decisions.hard  # a cat by its logit, but animal and car are at 1.5 and 1.8
+        (array([2]), array([2]))
+        >>> [(node, round(p, 2)) for node, p in decisions.path(0, label=0)]
+        [(3, 0.43), (0, 0.73)]
+    """
+    if isinstance(logits, torch.Tensor):
+        logits = logits.detach().to('cpu', torch.float64).numpy()
+    scores = np.asarray(logits, dtype=np.float64)
+    if scores.ndim != 2 or scores.shape[1] != tree.num_classes:
+        raise ValueError(f'expected logits (B, {tree.num_classes}) for the tree, got the shape {scores.shape}')
+    if not np.isfinite(scores).all():
+        raise ValueError('expected finite logits')
+    images = len(scores)
+    means = np.zeros((tree.num_nodes, images))
+    means[: tree.num_classes] = scores.T
+    for node in reversed(tree.order[1:]):  # sums first, children before their parents
+        means[tree.parents[node]] += means[node]
+    means /= np.array(tree.leaf_counts())[:, None]
+
+    own, product = np.ones_like(means), np.ones_like(means)
+    best = np.tile(np.arange(tree.num_nodes)[:, None], images)  # the most probable child; a leaf itself
+    for node in tree.order:
+        if children := list(tree.children(node)):
+            shares = np.exp(means[children] - means[children].max(axis=0))
+            own[children] = shares / shares.sum(axis=0)
+            product[children] = product[node] * own[children]
+            best[node] = np.array(children)[shares.argmax(axis=0)]
+    hard = np.full(images, tree.root)
+    while (hard >= tree.num_classes).any():
+        hard = best[hard, np.arange(images)]
+    probabilities = product[: tree.num_classes].T
+    return TreeDecisions(tree, own, probabilities, probabilities.argmax(axis=1), hard)
