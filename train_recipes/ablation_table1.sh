@@ -8,12 +8,12 @@
 # Settings: those of the seven recipes, which differ in the network and the loss alone; 3 seeds if --seeds does not say
 #           otherwise. Each row is compared with the one that the paper's argument needs, and the paper's difference
 #           stands beside ours.
-# Hardware: one device for each training, as many at a time as there are devices, or as --jobs says
-# Time:     7 × 3 trainings of 360 epochs; --epochs for fewer
-# Results:  in DIR, output/ablation_table1 if not given: the trainings, table.md, table.csv, table.png, curves.png. The
+# Hardware: one device for each run, as many at a time as there are devices, or as --jobs says
+# Time:     7 × 3 runs of 360 epochs; --epochs for fewer
+# Results:  in DIR, output/ablation_table1 if not given: the runs, table.md, table.csv, table.png, curves.png. The
 #           pictures need `pip install 'timm-vipriors[plot]'`.
 # Resume:   the same command; with more --seeds it adds those that are missing
-# Flags of train go to all rows and win. DRY_RUN=1 prints the command, DRY_RUN=1 timm-vipriors ablation the trainings.
+# Flags of train go to all rows and win. DRY_RUN=1 prints the command, DRY_RUN=1 timm-vipriors ablation the runs.
 source "$(dirname "$0")/common.sh"
 arguments 1 "$@"
 

@@ -12,13 +12,13 @@
 #           batch) and WDS train on the rest, TUNE_SEEDS times each; the best pair then trains on all of them. The
 #           validation images take no part in the choice. With a handful of images of each class the fifth is small and
 #           many pairs tie: more TUNE_SEEDS make the choice finer.
-# Hardware: one device for each of the short trainings, as many at a time as there are devices
-# Time:     12 trainings to tune and one more. TUNE_EPOCHS=N shortens the 12, but a short training likes other values.
+# Hardware: one device for each of the short runs, as many at a time as there are devices
+# Time:     12 runs to tune and one more. TUNE_EPOCHS=N shortens the 12, but a short run likes other values.
 # Results:  in output/train/NAME; the search in output/train/NAME-search, with a table. NAME is baseline_tuned if it is
 #           not set.
 # Resume:   the same command
-# Flags after DATA go to all trainings and win, but for --experiment, which NAME sets; another --model needs an empty
-# --model-kwargs too. GPUS=N: N trainings of the search at a time, and the last one on N devices. --help lists the
+# Flags after DATA go to all runs and win, but for --experiment, which NAME sets; another --model needs an empty
+# --model-kwargs too. GPUS=N: N runs of the search at a time, and the last one on N devices. --help lists the
 # variables.
 source "$(dirname "$0")/common.sh"
 takes=(GPUS NAME LRS WDS TUNE_SEEDS TUNE_EPOCHS)
@@ -47,7 +47,7 @@ run_once ablation "$search/data" --rows "${rows[@]}" --seeds "${TUNE_SEEDS:-1}" 
     ${TUNE_EPOCHS:+--epochs "$TUNE_EPOCHS"}
 if [ -n "${DRY_RUN:-}" ]; then
     best=${rows[0]}
-    echo "the last training takes the best of these ${#rows[@]}, here the first" >&2
+    echo "the last run takes the best of these ${#rows[@]}, here the first" >&2
 else
     best=$(awk -F, '
         NR == 1 { for (i = 1; i <= NF; i++) column[$i] = i; next }

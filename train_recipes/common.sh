@@ -20,11 +20,12 @@ NAME=NAME the run's name, or the beginning of its runs' names; has the time in i
 LOSS=SPEC the loss, as --criterion takes it
 TREE=FILE a tree of the classes to use instead of the one that the baseline's classifier gives
 TTA=N also predict over N random views
-TEST=FOLDER images to predict, such as the challenge's test set; DATA/validation if it is not set
+TEST=FOLDER images to predict, such as the challenge's test set; those of DATA/validation if it is not set
 LRS=RATES learning rates to try, for 1,024 images
 WDS=DECAYS weight decays to try
-TUNE_SEEDS=N trainings of each pair that is tried
-TUNE_EPOCHS=N epochs of these trainings
+TUNE_SEEDS=N runs of each pair that is tried
+TUNE_EPOCHS=N epochs of these runs
+JOBS=N members at a time, each on a device of its own; one if it is not set
 THRESHOLD=P the base's prediction stands where its largest probability is at least P
 DRY_RUN=1 print the commands and run nothing
 PYTHON=FILE the interpreter; python if it is not set
@@ -69,7 +70,7 @@ run() {
         -m timm_vipriors "$@"
 }
 
-# train DATA FLAGS…: a training, called NAME if that is set and no --experiment follows.
+# train DATA FLAGS…: a run, called NAME if that is set and no --experiment follows.
 train() {
     run train "$1" ${NAME:+--experiment "$NAME"} "${@:2}"
 }

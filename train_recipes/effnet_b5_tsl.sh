@@ -13,7 +13,7 @@
 # Rows:     ROW=baseline or tsl; both in turn if it is not set. tsl alone takes the tree of the baseline of the same
 #           NAME, or TREE.
 # Results:  in output/train/NAME-ROW, the tree in output/train/NAME-tsl-tree.json
-# Flags after DATA go to both trainings and win. --help lists the variables.
+# Flags after DATA go to both runs and win. --help lists the variables.
 source "$(dirname "$0")/vipf_tree.sh"
 arguments 1 "$@"
 

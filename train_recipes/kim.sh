@@ -5,7 +5,7 @@
 # else as timm recommends. What that is, the authors' output/train/*/args.yaml say (github.com/byeongjokim/
 # VIPriors-Image-Classification-Challenge), and the copy of timm beside them; here in today's flags:
 #   - 450 epochs. Their 10 epochs of cool-down do nothing with a step schedule, then as now: they are left out.
-#   - The decay of the averaged weights is 0.9999. That it warms up is ours: the average of a short training would
+#   - The decay of the averaged weights is 0.9999. That it warms up is ours: the average of a short run would
 #     otherwise be close to the initial weights. After the paper's number of updates both are the same.
 #   - drop_connect is --drop-path. A smoothing of 0.1 had no effect, their criterion ignored it: it is 0.
 #   - Each network's size and crop_pct (B3 0.904, B4 0.922, B5 0.934, B7 0.949) are those of timm in 2020.
@@ -23,7 +23,7 @@ kim=(
 # shellcheck disable=SC2034
 takes=(GPUS NNODES NODE_RANK RDZV_ENDPOINT NAME TTA TEST)
 
-# train_kim RECIPE DATA FLAGS…: a training. With TTA=N also the scores of its last averaged weights on the images of
+# train_kim RECIPE DATA FLAGS…: a run. With TTA=N also the scores of its last averaged weights on the images of
 # TEST, plain and over N random views (the paper's rows with TTA), beside the checkpoint.
 train_kim() {
     local recipe=$1 data=$2 folder scores
@@ -36,7 +36,7 @@ train_kim() {
     run train "$data" "$@" --experiment "$folder"
     [ "${NODE_RANK:-0}" = 0 ] || return 0
     folder=$(flag_value output/train --output "$@")/$folder
-    scores=(predict "${TEST:-$data}" --checkpoint "$folder/last.pth.tar" --ema --batch-size 32)
+    scores=(predict "${TEST:-$data}" --checkpoint "$folder/last.pth.tar" --ema --batch-size 32 --force)
     run_once "${scores[@]}" -o "$folder/scores.npz"
     run_once "${scores[@]}" --tta "randaug:$TTA" -o "$folder/scores-tta.npz"
 }

@@ -1,6 +1,7 @@
 """Recipes as a user starts them: a process of their own, in some folder, with some variables."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -10,9 +11,7 @@ from ..conftest import ROOT
 
 FOLDER = ROOT / 'train_recipes'
 RECIPES = sorted(p for p in FOLDER.glob('*.sh') if os.access(p, os.X_OK))
-TRAINING = [
-    p for p in RECIPES if p.name not in ('predict_ten_crop.sh', 'ensemble_weighted.sh', 'ensemble_plurality.sh')
-]
+TRAINING = [p for p in RECIPES if not re.match('predict|ensemble|.*_ensemble', p.stem)]
 
 _VARIABLES = (
     'GPUS',
@@ -29,6 +28,8 @@ _VARIABLES = (
     'LOSS',
     'TREE',
     'TEST',
+    'JOBS',
+    'THRESHOLD',
 )
 
 

@@ -84,7 +84,7 @@ def test_real_trainings(few_digits, out, capsys, monkeypatch):
     line = ['ablation', str(few_digits), '--rows', *rows, '--seeds', '2', '--jobs', '2', '-o', str(out), *FLAGS]
     assert main(line) == 0
     printed = capsys.readouterr().out
-    assert '2 rows × 2 seeds: 4 trainings, 4 to do, 2 at a time' in printed
+    assert '2 rows × 2 seeds: 4 runs, 4 to do, 2 at a time' in printed
     assert '[4/4]' in printed
     assert (out / 'table.md').read_text() in printed
     names = ['resnext50_32x4d', 'resnext50_32x4d_--criterion_cosine_--smoothing_0']
@@ -101,7 +101,7 @@ def test_real_trainings(few_digits, out, capsys, monkeypatch):
     before = (out / f'{names[0]}-seed-1' / 'summary.csv').stat().st_mtime_ns
     shutil.rmtree(out / f'{names[1]}-seed-2')
     assert main(line) == 0  # trains what is missing
-    assert '4 trainings, 1 to do' in capsys.readouterr().out
+    assert '4 runs, 1 to do' in capsys.readouterr().out
     assert (out / f'{names[0]}-seed-1' / 'summary.csv').stat().st_mtime_ns == before
     assert main(['report', str(out / f'{names[0]}-seed-1'), '-o', str(out / 'report.html')]) == 0
 
@@ -158,7 +158,7 @@ def test_seeds_and_rows_are_added(fake, data, out, capsys):
     line[line.index('2')] = '4'
     line.insert(4, f'{fake} --more')
     assert main(line) == 0
-    assert '8 trainings, 6 to do' in capsys.readouterr().out
+    assert '8 runs, 6 to do' in capsys.readouterr().out
     rows = table(out)
     assert [row['top1'] for row in rows] == ['43.0000'] * 2
     assert rows[1]['difference'] == '0.0000'
@@ -226,7 +226,7 @@ def test_other_trainings_are_ended_with_it(fake, data, out):
         (dict(rows=['vipf_table4']), 'trains 5 times'),
         (dict(rows=['ablation_table1']), 'is not a recipe that trains'),
         (dict(rows=['resnext50_32x4d', 'resnext50_32x4d']), 'name each row once'),
-        (dict(flags=['--seed', '3']), '--seed is set for every training of an ablation'),
+        (dict(flags=['--seed', '3']), '--seed is set for every run of an ablation'),
         (dict(flags=['--resume', 'x']), '--resume is set'),
         (dict(flags=['--experiment', 'x']), '--experiment is set'),
         (dict(seeds='0'), '--seeds is how many there are, from 1 to 10,000, got 0'),
@@ -264,9 +264,9 @@ def test_mistakes_cost_no_time(change, sentence, data, out, capsys):
         (['resnext50_32x4d'], ['--model-kwargs'], None),
         (['resnext50_32x4d'], ['--batch-size', 'many'], "'resnext50_32x4d': argument -b/--batch-size: invalid int"),
         (['effnet_b3_fcl', 'effnet_b3_fcl --lsb-swap 2'], ['--lsb-swap', '3'], None),  # the row's own flag wins
-        (['resnext50_32x4d', 'resnext50_32x4d --epochs 360'], [], 'are the same training'),
-        (['resnext50_32x4d', 'resnext50_32x4d -j 3'], [], 'are the same training'),
-        (['resnext50_32x4d', 'resnext50_32x4d --epoch=360'], [], 'are the same training'),
+        (['resnext50_32x4d', 'resnext50_32x4d --epochs 360'], [], 'are the same run'),
+        (['resnext50_32x4d', 'resnext50_32x4d -j 3'], [], 'are the same run'),
+        (['resnext50_32x4d', 'resnext50_32x4d --epoch=360'], [], 'are the same run'),
         (['resnext50_32x4d', 'ROW=0.3 vipf_table4'], ['-b', '8'], None),
     ],
 )  # fmt: skip

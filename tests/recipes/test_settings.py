@@ -23,7 +23,7 @@ from ..conftest import ROOT
 from .running import FOLDER, RECIPES, TRAINING, dry_run, recipe
 from .settings import ENSEMBLES, ROWS
 
-OURS = {'quickstart', 'baseline_tuned', 'ablation_table1'}
+OURS = {'quickstart', 'baseline_tuned', 'ablation_table1', 'kim_ensemble', 'vipf_ensemble'}
 PREDICTING = {'predict_ten_crop', 'ensemble_weighted', 'ensemble_plurality'}
 # where results go and what they are named, which no paper says
 FREE = {'data', 'experiment', 'output', 'hierarchy'}

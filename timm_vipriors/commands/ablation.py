@@ -19,9 +19,9 @@ _EXAMPLES = [
 ]
 
 _NOTES = """A row is compared with the one that its recipe names (Compare:) if that is in the table, otherwise with the
-row above. Rows that do not differ are refused. All flags that are not listed above go to every training (timm-vipriors
+row above. Rows that do not differ are refused. All flags that are not listed above go to every run (timm-vipriors
 train --help); those in a row are its own and win. -o DIR gets table.md, table.csv, table.png and curves.png, and a
-folder for each training, which `timm-vipriors report` reads too. After a stop the same command resumes; with more
+folder for each run, which `timm-vipriors report` reads too. After a stop the same command resumes; with more
 --seeds or --rows it trains what is missing. DRY_RUN=1 prints the commands and trains nothing."""
 
 _MOST_SEEDS = 10_000
@@ -48,7 +48,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument('--seeds', type=int, default=3, metavar='N', help='seeds of every row, 1 to N')
     parser.add_argument(
-        '--jobs', type=int, metavar='N', help='trainings at a time (default: as many as CUDA devices, or one)'
+        '--jobs', type=int, metavar='N', help='runs at a time (default: as many as CUDA devices, or one)'
     )
     parser.add_argument('-o', '--output', required=True, metavar='DIR', help='folder for all results')
     parser.set_defaults(run=run, other_flags=())
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f'the data folder {args.data} does not exist')
     what = dict(data=args.data, rows=args.rows, seeds=range(1, args.seeds + 1), output=Path(args.output))
     what['flags'] = args.other_flags
-    # so that ending this process ends the trainings too
+    # so that ending this process ends the runs too
     before = {number: signal.signal(number, _exit) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         if os.environ.get('DRY_RUN'):

@@ -37,7 +37,7 @@ def run_ablation(
 ) -> list[Row]:
     """Run recipes over several seeds, and compare them.
 
-    `output` gets a folder and a log for each training, and table.md, table.csv, table.png and curves.png. Called again
+    `output` gets a folder and a log for each run, and table.md, table.csv, table.png and curves.png. Called again
     after a stop, or with more rows or seeds, it runs what is missing.
 
     Args:
@@ -47,10 +47,10 @@ def run_ablation(
         output: The folder of all results.
         flags: Flags that all rows get. A row's own come after them and win.
         jobs: Trainings at a time; None for `default_jobs()`.
-        report: Called with a line about the plan, one after each training, and the table.
+        report: Called with a line about the plan, one after each run, and the table.
 
     Raises:
-        UserError: If the rows cannot be compared, or a training failed. The table of the others is written anyway.
+        UserError: If the rows cannot be compared, or a run failed. The table of the others is written anyway.
     """
     output = Path(output)
     trainings = plan_trainings(data, rows, seeds, output, flags)
@@ -61,7 +61,7 @@ def run_ablation(
     jobs = min(jobs or default_jobs(), total)
     begin = time.monotonic()
     report(
-        f'{len(rows)} rows × {len(seeds)} seeds: {total} trainings, {missing} to do, {jobs} at a time; '
+        f'{len(rows)} rows × {len(seeds)} seeds: {total} runs, {missing} to do, {jobs} at a time; '
         f'their logs are {output}/*.log'
     )
 
@@ -86,7 +86,7 @@ def run_ablation(
         report(f'\n{text}\n{output}: {", ".join(write_tables(table, text, output, title))}')
     if failed:
         training = failed[0]
-        more = f' (and {len(failed) - 1} more trainings failed)' if len(failed) > 1 else ''
+        more = f' (and {len(failed) - 1} more runs failed)' if len(failed) > 1 else ''
         last_log_line = training.log.read_text(errors='replace').strip().rpartition('\n')[2] or 'it printed nothing'
         raise UserError(
             f'{training.row}, seed {training.seed} failed: {last_log_line}{more}. All of it is in {training.log}; '
@@ -98,13 +98,13 @@ def run_ablation(
 def plan_trainings(
     data: str, rows: Sequence[str], seeds: Sequence[int], output: Path, flags: Sequence[str] = ()
 ) -> list[Training]:
-    """The trainings of `run_ablation`, seed by seed, so that every row has its first seed early.
+    """The runs of `run_ablation`, seed by seed, so that every row has its first seed early.
 
-    Nothing is written. A folder that holds something else, recipes that are not one training, and rows that do not
+    Nothing is written. A folder that holds something else, recipes that are not one run, and rows that do not
     differ, or not as they should, raise a UserError.
     """
     if taken := [name for flag in flags if (name := flag.partition('=')[0]) in _RUN_FLAGS]:
-        raise UserError(f'{taken[0]} is set for every training of an ablation: use --seeds and -o, and leave it out')
+        raise UserError(f'{taken[0]} is set for every run of an ablation: use --seeds and -o, and leave it out')
     trainings: dict[Path, Training] = {}
     settings, own_settings = {}, {}
     for row in rows:
@@ -145,7 +145,7 @@ def _plan_text(data: str, flags: Sequence[str]) -> str:
 
 
 def _settings(training: Training) -> dict[str, Any]:
-    """What the flags of a training come to: the last value of each flag that changes what is learned."""
+    """What the flags of a run come to: the last value of each flag that changes what is learned."""
     from ..scripts.train import parser
 
     words = resolve(training)
@@ -187,7 +187,7 @@ def _check_differences(settings: dict[str, dict[str, Any]], own: dict[str, dict[
                     f'{b}: {values[1]}): leave it out, or put it into the rows'
                 )
         if settings[a] == settings[b]:
-            raise UserError(f'the rows {a!r} and {b!r} are the same training: leave one out')
+            raise UserError(f'the rows {a!r} and {b!r} are the same run: leave one out')
 
 
 def _averages(trainings: Sequence[Training]) -> str:
@@ -200,7 +200,7 @@ def _averages(trainings: Sequence[Training]) -> str:
     note = f'The accuracy of {first_names(averaged)} is that of the averaged weights (--model-ema).'
     if cold:
         note += (
-            f' Without --model-ema-warmup ({first_names(cold)}) the averaged weights of a short training are close to '
+            f' Without --model-ema-warmup ({first_names(cold)}) the averaged weights of a short run are close to '
             'the initial ones, and their accuracy to chance.'
         )
     return note

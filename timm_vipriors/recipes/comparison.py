@@ -39,7 +39,7 @@ class Results:
     Args:
         name: The recipe and its flags.
         curves: By seed, the epochs that were evaluated, and the accuracy in percent after each.
-        seconds: The times of the trainings that were not interrupted.
+        seconds: The times of the runs that were not interrupted.
         against: The row that it is compared with, if that is in the table; otherwise the row above.
         paper: The paper's accuracy, nan if there is none.
     """
@@ -66,7 +66,7 @@ class Row:
         against: The row that it is compared with; '' for the first one.
         difference: From that row, in points, paired by seed.
         paper: The same difference in the paper, nan where it does not say.
-        seconds: Mean time of a training that was not interrupted, nan if there is none.
+        seconds: Mean time of a run that was not interrupted, nan if there is none.
         epochs: Epochs that were evaluated for all seeds, counted from 1 (E,).
         curves: Accuracy after them in percent (seeds, E).
     """
@@ -121,7 +121,7 @@ def markdown(rows: Sequence[Row], note: str = '') -> str:
     text = (
         f"Mean over {seeds} of the top-1 accuracy after the last epoch, and its 95 % interval (Student's t). "
         'Differences are in points and paired by seed; where the interval holds zero, the difference is in the noise. '
-        f'Time is that of one training. {note}'
+        f'Time is that of one run. {note}'
     )
     return '\n'.join([*lines, '', text.strip(), ''])
 

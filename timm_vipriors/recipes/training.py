@@ -1,4 +1,4 @@
-"""The trainings of an ablation: run several at a time, resumed from their last checkpoints, and ended as one."""
+"""The runs of an ablation: several at a time, resumed from their last checkpoints, and ended as one."""
 
 import json
 import math
@@ -78,7 +78,7 @@ def resolve(training: Training) -> list[str]:
     if len(trains) > 1 or into != training.folder.name:
         raise UserError(
             f'{training.row!r} trains {len(trains)} times or into a folder of its own: an ablation takes recipes of '
-            'one training, such as a row of one with several: ROW=… and its name'
+            'one run, such as a row of one with several: ROW=… and its name'
         )
     return words
 
@@ -98,7 +98,7 @@ def run_trainings(
 ) -> list[Training]:
     """Run what is not finished, several at a time, and return what failed.
 
-    Whatever ends this function ends the running trainings too. If a training fails before any has finished, the rest
+    Whatever ends this function ends the others too. If one fails before any has finished, the rest
     is stopped: it would fail too.
 
     Args:
@@ -139,7 +139,7 @@ def run_trainings(
 
 
 def _start(training: Training, slot: int, jobs: int) -> tuple[Training, subprocess.Popen, float | None]:
-    """Start a training in a process group of its own, or resume it; then the time of its start is None."""
+    """Start a run in a process group of its own, or resume it; then the time of its start is None."""
     resumed = training.last.is_file()
     if not resumed and training.folder.exists():
         shutil.rmtree(training.folder)  # stopped before its first checkpoint: nothing to keep
@@ -151,7 +151,7 @@ def _start(training: Training, slot: int, jobs: int) -> tuple[Training, subproce
 
 
 def _environment(slot: int, jobs: int) -> dict[str, str]:
-    """The variables of a training: one process, on the slot's device, with its share of the processors."""
+    """The variables of a run: one process, on the slot's device, with its share of the processors."""
     import torch
 
     env = {'PYTHON': sys.executable, **os.environ}
