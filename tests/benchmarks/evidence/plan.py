@@ -38,11 +38,12 @@ def lr_wd() -> Iterator[Settings]:
 
 
 def small() -> Iterator[Settings]:
-    """(e) What small.sh should start: networks and settings on characters, the opponent first."""
+    """(e) What small.sh should start: networks and settings on characters."""
     base = dict(data_seed=100, epochs=60, **CHARACTERS)
-    yield Settings(net='resnet10t', optimizer='adamw', lr=1e-3, wd=0.05, **base)
-    for net in ('sk', 'resnext', 'dsk'):
+    for net in ('sk', 'resnext'):
         yield Settings(net=net, zero_init=1, lr=0.05, wd=1e-3, **base)
+    yield Settings(net='resnet10t', optimizer='adamw', lr=1e-3, wd=0.05, **base)
+    yield Settings(net='dsk', zero_init=1, lr=0.05, wd=1e-3, **base)
     for lr, wd in ((0.05, 3e-3), (0.05, 1e-4), (0.2, 1e-3)):
         yield Settings(net='sk', zero_init=1, lr=lr, wd=wd, **base)
 
@@ -113,9 +114,9 @@ QUESTIONS = {
     'small': small,
     'lr-wd': lr_wd,
     'routing': routing,
-    'small-opponents': small_opponents,
     'table-1': table_1,
     'parts': parts,
+    'small-opponents': small_opponents,
     'parts-characters': parts_characters,
     'zero-init-more': zero_init_more,
 }
