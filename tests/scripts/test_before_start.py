@@ -1,7 +1,13 @@
-"""What a training says of its updates and its precision before it starts, and that it is so."""
+"""What a run says of itself before it starts, and that it is so."""
+
+import json
+import re
 
 import pytest
+import timm
+import torch
 
+from timm_vipriors.checkpoint import Checkpoint
 from timm_vipriors.cli import main
 from timm_vipriors.scripts.learning_rate import describe_update, learning_rate
 from timm_vipriors.scripts.options import add_our_options
@@ -48,7 +54,7 @@ def test_it_is_what_the_script_trains_with(few_digits, scripts, tmp_path, monkey
     assert summary(tmp_path / 'output' / 'train' / 'a')[0]['lr'] == pytest.approx(rate)
 
 
-def test_no_amp_takes_amp_back(few_digits, scripts, tmp_path, monkeypatch, capsys):
+def test_no_amp_cancels_amp(few_digits, scripts, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     flags = [*FLAGS, '--device', 'cpu', '--epochs', '1', '--no-aug']
     losses = []
@@ -69,3 +75,61 @@ def test_interval_of_validations(few_digits, scripts, tmp_path, monkeypatch):
         'checkpoint-1.pth.tar',
         'checkpoint-2.pth.tar',
     }
+
+
+def test_a_resumed_run_announces_the_rate_that_it_trains_with(few_digits, scripts, tmp_path, monkeypatch, capsys):
+    """timm's optimizer state wins over --lr."""
+    monkeypatch.chdir(tmp_path)
+    line = ['train', str(few_digits), *FLAGS, '--sched', 'multistep']
+    assert main([*line, '--lr', '0.02', '--epochs', '1', '--experiment', 'a']) == 0
+    last = 'output/train/a/last.pth.tar'
+    capsys.readouterr()
+    for more, rate in (([], 0.02), (['--no-resume-opt'], 0.001)):
+        flags = ['--lr', '0.001', '--epochs', '2', '--resume', last, *more, '--experiment', f'b{len(more)}']
+        assert main([*line, *flags]) == 0
+        said = f'an update learns from 20 images at a rate of {rate:g}'
+        assert said in capsys.readouterr().err
+        assert summary(tmp_path / 'output' / 'train' / f'b{len(more)}')[-1]['lr'] == pytest.approx(rate)
+
+
+def test_a_class_map_says_how_many_classes_there_are(few_digits, scripts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'map.txt').write_text('\n'.join('0123456789') + '\nten\n')
+    line = ['train', str(few_digits), *FLAGS, '--epochs', '1', '--class-map', 'map.txt', '--experiment', 'a']
+    assert main(line) == 0
+    checkpoint = Checkpoint.read('output/train/a')  # the best of a run's folder
+    assert checkpoint.num_classes == len(checkpoint.classifier_weight()) == 11
+    assert checkpoint.class_names == [*'0123456789', 'ten']
+
+
+def test_weights_of_another_number_of_classes(few_digits, timm_scripts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = timm.create_model('test_dsk_resnext', num_classes=4)
+    torch.save(other.state_dict(), 'four.pth')
+    flags = ['--pretrained', '--pretrained-path', 'four.pth', '--epochs', '1', '--lr', '1e-9', '--experiment', 'a']
+    assert main(['train', str(few_digits), *FLAGS, *flags]) == 0
+    state = Checkpoint.read('output/train/a/last.pth.tar').state_dict()
+    assert torch.allclose(state['conv1.weight'], other.conv1.weight, atol=1e-6)
+    assert len(state['fc.weight']) == 10
+
+
+def test_both_figures_of_a_run_with_averages_are_logged(few_digits, tmp_path, monkeypatch, caplog, capsys):
+    monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level('INFO')
+    assert main(['train', str(few_digits), *FLAGS, '--epochs', '1', '--model-ema', '--experiment', 'a']) == 0
+    assert re.search(r'top1 [\d.]+, averaged weights: [\d.]+ \(best', caplog.text)
+    assert 'of the averaged weights are still the initial ones' in capsys.readouterr().err
+
+
+def test_a_run_folder_stands_for_its_best_checkpoint(few_digits, scripts, tmp_path, monkeypatch, capsys):
+    """Model, image size and classes come from it; its own figure is found again at the size of the training."""
+    monkeypatch.chdir(tmp_path)
+    line = ['train', str(few_digits), *FLAGS, '--epochs', '2', '--lr', '0.05', '--no-aug', '--experiment', 'a']
+    assert main(line) == 0
+    best = max(row['eval_top1'] for row in summary(tmp_path / 'output' / 'train' / 'a'))
+    capsys.readouterr()
+    assert main(['validate', str(few_digits), '--checkpoint', 'output/train/a', '--workers', '1']) == 0
+    out = capsys.readouterr().out
+    assert json.loads(out[out.index('{') :])['top1'] == pytest.approx(best, abs=1e-3)
+    assert json.loads(out[out.index('{') :])['img_size'] == 32
