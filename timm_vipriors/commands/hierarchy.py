@@ -55,7 +55,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     edges.add_argument('edges', metavar='FILE', help='text file, two ids a line')
     edges.add_argument('--join-roots', action='store_true', help='put several trees under a new root')
 
-    description = 'Make a semantic tree of classes that are nouns of WordNet. This is outside knowledge.'
+    description = (
+        'Make a semantic tree of classes that are WordNet ids or nouns (in their first sense: look at the tree).'
+    )
     wordnet = action('wordnet', run_wordnet, 'make a tree from WordNet', description, _WORDNET)
     wordnet.add_argument('--wordnet', metavar='FOLDER', help='with data.noun (default: of Debian, /usr/share/wordnet)')
     for parser in (edges, wordnet):
