@@ -73,6 +73,26 @@ def test_a_class_called_train(checkpoint, tmp_path):
         assert ClassHierarchy.load(out).class_names == names
 
 
+def test_groups_and_edges(tmp_path, capsys):
+    out, groups, edges, names = (tmp_path / name for name in ('tree.json', 'g.json', 'e.txt', 'names.txt'))
+    groups.write_text('{"cat": ["animal"], "dog": ["animal"], "car": []}')
+    assert main(['hierarchy', 'groups', str(groups), '-o', str(out)]) == 0
+    assert ClassHierarchy.load(out) == ClassHierarchy([3, 3, 4, 4, -1], ['cat', 'dog', 'car'], {3: 'animal'})
+    edges.write_text('all animal\nall car\nanimal cat\nanimal dog\nx bus\nx van\n')
+    names.write_text('car\ncat\ndog\n')
+    argv = ['edges', str(edges), '-o', str(out), '--force', '--classes', str(names)]
+    assert main(['hierarchy', *argv]) == 0
+    assert ClassHierarchy.load(out).node_names == {3: 'animal', 4: 'all'}
+    names.write_text('car\ncat\nbus\n')
+    assert 'one root' in fails(capsys, *argv)
+    assert main(['hierarchy', *argv, '--join-roots']) == 0
+    for text, message in (('{', 'is not JSON'), ('[1]', 'an object'), ('{"cat": "x", "dog": []}', "got 'x'")):
+        groups.write_text(text)
+        assert message in fails(capsys, 'groups', groups, '-o', out, '--force')
+    argv = ['wordnet', '-o', out, '--force', '--classes', names, '--wordnet', tmp_path]
+    assert 'wordnet-base' in fails(capsys, *argv)
+
+
 def test_use_ema(checkpoint, model, tmp_path, capsys):
     out = tmp_path / 'tree.json'
     assert 'no averaged weights' in fails(capsys, 'induce', checkpoint, '-o', out, '--use-ema')

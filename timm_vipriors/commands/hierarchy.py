@@ -1,6 +1,8 @@
 """`timm-vipriors hierarchy`"""
 
 import argparse
+import json
+from collections.abc import Callable
 
 from ..errors import UserError
 from .common import add_parser, check_output, read_class_names
@@ -9,7 +11,11 @@ _INDUCE = [
     'timm-vipriors hierarchy induce model_best.pth.tar -o tree.json',
     'timm-vipriors hierarchy induce model_best.pth.tar -o tree.json \\\n    --classes digits --use-ema',
 ]
+_GROUPS = ['timm-vipriors hierarchy groups groups.json -o tree.json']
+_EDGES = ['timm-vipriors hierarchy edges is_a.txt -o tree.json --classes DATA']
+_WORDNET = ['timm-vipriors hierarchy wordnet -o tree.json --classes DATA']
 _SHOW = ['timm-vipriors hierarchy show tree.json --png tree.png']
+_CLASSES = 'the class names: a text file with one a line, or a data folder with a folder for each'
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -17,50 +23,97 @@ def add(commands: argparse._SubParsersAction) -> None:
         commands,
         'hierarchy',
         help='make and show a tree over the classes',
-        description="Make a tree over the classes from a classifier's weights (NBDT), and show it.",
-        examples=[*_INDUCE, *_SHOW],
+        description="Make a tree over the classes: from a classifier's weights (NBDT), groups, edges or WordNet.",
+        examples=[*_INDUCE, *_GROUPS, *_EDGES, *_WORDNET, *_SHOW],
     )
     actions = hierarchy.add_subparsers(dest='action', metavar='ACTION', required=True)
-    induce = add_parser(
-        actions,
-        'induce',
-        help='make a tree from a checkpoint',
-        description="Cluster the rows of a checkpoint's classifier (Ward, on the normalised rows) and write the tree.",
-        examples=_INDUCE,
-    )
-    induce.add_argument(
-        'checkpoint', metavar='CHECKPOINT', help="of timm's train script, a run's folder, a state dict, or .safetensors"
-    )
-    induce.add_argument('-o', '--output', required=True, metavar='FILE', help='JSON to write')
-    induce.add_argument(
-        '--classes',
-        metavar='FILE',
-        help='the class names: a text file with one a line, or a data folder with a folder for each '
-        '(default: those in the checkpoint, else the classes are numbered)',
-    )
+
+    def action(name, run, help, description, examples, written='-o'):
+        parser = add_parser(actions, name, help=help, description=description, examples=examples)
+        parser.set_defaults(run=run)
+        parser.add_argument('--force', action='store_true', help='write over an existing file')
+        if written == '-o':
+            parser.add_argument('-o', '--output', required=True, metavar='FILE', help='JSON to write')
+        return parser
+
+    description = "Cluster the rows of a checkpoint's classifier (Ward, on the normalised rows) and write the tree."
+    induce = action('induce', run_induce, 'make a tree from a checkpoint', description, _INDUCE)
+    of = "of timm's train script, a run's folder, a state dict, or .safetensors"
+    induce.add_argument('checkpoint', metavar='CHECKPOINT', help=of)
+    default = ' (default: those in the checkpoint, else the classes are numbered)'
+    induce.add_argument('--classes', metavar='FILE', help=_CLASSES + default)
     induce.add_argument('--use-ema', action='store_true', help='take the averaged weights')
-    induce.add_argument('--force', action='store_true', help='write over an existing FILE')
-    induce.set_defaults(run=run_induce)
-    show = add_parser(
-        actions,
-        'show',
-        help='print a tree, and draw it',
-        description='Print a tree as text, and draw it as a picture.',
-        examples=_SHOW,
+
+    description = 'Make a tree of named groups, which a JSON file lists for each class, outermost first.'
+    groups = action('groups', run_groups, 'make a tree from groups', description, _GROUPS)
+    groups.add_argument('groups', metavar='FILE', help='JSON such as {"cat": ["animal", "mammal"], "car": []}')
+
+    description = (
+        'Make a tree from a text file with a parent and a child on each line; what leads to no class is left out.'
     )
+    edges = action('edges', run_edges, 'make a tree from edges', description, _EDGES)
+    edges.add_argument('edges', metavar='FILE', help='text file, two ids a line')
+    edges.add_argument('--join-roots', action='store_true', help='put several trees under a new root')
+
+    description = (
+        'Make a semantic tree of classes that are WordNet ids or nouns (in their first sense: look at the tree).'
+    )
+    wordnet = action('wordnet', run_wordnet, 'make a tree from WordNet', description, _WORDNET)
+    wordnet.add_argument('--wordnet', metavar='FOLDER', help='with data.noun (default: of Debian, /usr/share/wordnet)')
+    for parser in (edges, wordnet):
+        parser.add_argument('--classes', required=True, metavar='FILE', help=_CLASSES)
+
+    description = 'Print a tree as text, and draw it as a picture.'
+    show = action('show', run_show, 'print a tree, and draw it', description, _SHOW, written='--png')
     show.add_argument('tree', metavar='TREE', help='JSON file of a tree')
     show.add_argument('--png', metavar='FILE', help='picture to write too; needs matplotlib')
-    show.add_argument('--force', action='store_true', help='write over an existing FILE')
-    show.set_defaults(run=run_show)
 
 
 def run_induce(args: argparse.Namespace) -> int:
+    def make(tree):
+        names = read_class_names(args.classes) if args.classes else None
+        return tree.from_checkpoint(args.checkpoint, names, use_ema=args.use_ema)
+
+    return _write(args, make)
+
+
+def run_groups(args: argparse.Namespace) -> int:
+    def make(tree):
+        with open(args.groups, encoding='utf-8-sig') as file:
+            try:
+                groups = json.load(file)
+            except (ValueError, RecursionError) as e:
+                raise ValueError(f'{args.groups} is not JSON: {e}') from e
+        if not isinstance(groups, dict):
+            raise ValueError(f'{args.groups}: expected an object from class names to lists of groups')
+        return tree.from_groups(groups)
+
+    return _write(args, make)
+
+
+def run_edges(args: argparse.Namespace) -> int:
+    return _write(
+        args, lambda tree: tree.from_parent_child(args.edges, read_class_names(args.classes), args.join_roots)
+    )
+
+
+def run_wordnet(args: argparse.Namespace) -> int:
+    def make(tree):
+        folder = {'folder': args.wordnet} if args.wordnet else {}
+        found, dropped = tree.from_wordnet(read_class_names(args.classes), **folder)
+        print(f'{dropped} further hypernyms of these nodes were dropped')
+        return found
+
+    return _write(args, make)
+
+
+def _write(args: argparse.Namespace, make: Callable) -> int:
+    """Make a tree with one of the class's methods, write it, and say what it is."""
     from ..hierarchy import ClassHierarchy
 
     check_output(args.output, args.force)
     try:
-        names = read_class_names(args.classes) if args.classes else None
-        tree = ClassHierarchy.from_checkpoint(args.checkpoint, names, use_ema=args.use_ema)
+        tree = make(ClassHierarchy)
         tree.save(args.output)
     except (ValueError, OSError) as e:
         raise UserError(str(e)) from e
