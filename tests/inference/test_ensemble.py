@@ -191,8 +191,7 @@ def test_files_in_blocks_are_the_arrays(tmp_path, monkeypatch):
         (vote(paths, 0.4), vote_scores(three()[0], three()[1:], 0.4)),
     ):
         np.testing.assert_array_equal(result.scores, expected, strict=True)
-        np.testing.assert_array_equal(result.predictions, expected.argmax(axis=1))
-        for i, scores in enumerate(three()):
-            np.testing.assert_array_equal(result.member_predictions[i], scores.argmax(axis=1))
-            np.testing.assert_array_equal(result.member_scores[i], scores.max(axis=1))
-            np.testing.assert_array_equal(result.member_in_top5[i], in_top(scores, targets, 5))
+        for i, scores in enumerate([*three(), expected]):  # the ensemble comes last
+            np.testing.assert_array_equal(result.predictions[i], scores.argmax(axis=1))
+            np.testing.assert_array_equal(result.confidences[i], scores.max(axis=1))
+            np.testing.assert_array_equal(result.in_top5[i], in_top(scores, targets, 5))

@@ -113,7 +113,8 @@ def run(args: argparse.Namespace) -> int:
             return 0
         if args.submission:
             submission_ids(joined.filenames)
-        result = average(joined, weights) if args.action == 'average' else vote(joined, args.threshold)
+        combine, how = (average, weights) if args.action == 'average' else (vote, args.threshold)
+        result = combine(joined, how, keep_scores=args.scores_out is not None)
         if args.scores_out:
             result.save_scores(args.scores_out)
         if args.output:

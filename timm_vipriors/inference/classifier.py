@@ -196,7 +196,7 @@ def _resolved(settings: dict[str, Any], source: Checkpoint | None) -> dict[str, 
     for key in ('mean', 'std'):
         if (given := values.get(key)) and len(given) not in (1, channels):
             raise ValueError(f'--{key}: expected one number, or one for each of {channels} channels, got {given}')
-    if values.get('std') and not min(values['std']) > 0:
+    if not all(isinstance(value, int | float) and value > 0 for value in values.get('std') or ()):
         raise ValueError(f'--std must be above 0, got {values["std"]}')
     return {**values, 'input_size': size and (channels, *size[1:])}
 

@@ -31,6 +31,9 @@ def weighted_average(scores: Sequence[np.ndarray], weights: Sequence[float] | No
 
     Raises:
         ValueError: If the shapes differ, there is no model, or the weights are not one for each, negative or all 0.
+
+    >>> weighted_average([np.array([[0.25, 0.75]]), np.array([[0.75, 0.25]])], weights=[3, 1]).tolist()
+    [[0.375, 0.625]]
     """
     weights = checked_weights([1.0] * len(scores) if weights is None else weights)
     if len(weights) != len(scores):
@@ -59,6 +62,10 @@ def plurality_vote(base: np.ndarray, members: Sequence[np.ndarray], threshold: f
 
     Raises:
         ValueError: If the shapes differ or the threshold is out of range.
+
+    >>> a, b = np.array([[0.6, 0.3, 0.1]]), np.array([[0.1, 0.8, 0.1]])
+    >>> plurality_vote(a, [b, b]).tolist(), plurality_vote(a, [b, b], threshold=0.5).tolist()
+    ([1], [0])
     """
     return vote_scores(base, members, threshold).argmax(axis=1)
 
@@ -88,49 +95,55 @@ def vote_scores(base: np.ndarray, members: Sequence[np.ndarray], threshold: floa
     return out
 
 
-def average(files: Files, weights: Sequence[float] | None = None) -> Ensemble:
+def average(files: Files, weights: Sequence[float] | None = None, *, keep_scores: bool = True) -> Ensemble:
     """Average score files, as `timm-vipriors ensemble average` does.
 
     Args:
         files: The score files, or what `join_files` returns; see `join` for the errors.
         weights: A weight for each file, all 1 by default.
+        keep_scores: Keep the ensemble's scores (4 bytes each), which saving them needs.
     """
     joined = files if isinstance(files, Joined) else join_files(files)
     weights = [1.0] * len(joined.members) if weights is None else list(weights)
-    cells = [f'{weight:g}' for weight in weights]
-    return _combined(joined, lambda scores: weighted_average(scores, weights), kind='average', cells=cells)
+    about = dict(kind='average', cells=[f'{weight:g}' for weight in weights])
+    return _combined(joined, lambda scores: weighted_average(scores, weights), keep_scores, **about)
 
 
-def vote(files: Files, threshold: float = 0.7) -> Ensemble:
+def vote(files: Files, threshold: float = 0.7, *, keep_scores: bool = True) -> Ensemble:
     """Let score files vote, as `timm-vipriors ensemble vote` does.
 
     Args:
         files: The score files, or what `join_files` returns; see `join` for the errors. The first is the base.
         threshold: The top probability that lets the base stand, in 0 … 1.
+        keep_scores: Keep the ensemble's scores (4 bytes each), which saving them needs.
     """
     joined = files if isinstance(files, Joined) else join_files(files)
     cells = ['base', *['votes'] * (len(joined.members) - 1)]
     about = dict(kind='vote', cells=cells, threshold=threshold)
-    return _combined(joined, lambda scores: vote_scores(scores[0], scores[1:], threshold), **about)
+    return _combined(joined, lambda scores: vote_scores(scores[0], scores[1:], threshold), keep_scores, **about)
 
 
-def _combined(joined: Joined, combine: Callable[[list[np.ndarray]], np.ndarray], **about: Any) -> Ensemble:
+def _combined(
+    joined: Joined, combine: Callable[[list[np.ndarray]], np.ndarray], keep_scores: bool, **about: Any
+) -> Ensemble:
     """The ensemble, in one pass over the files, some rows at a time."""
-    count, shape = len(joined.filenames), (len(joined.members), len(joined.filenames))
-    scores = np.zeros((count, joined.num_classes), np.float32)
+    count, shape = len(joined.filenames), (len(joined.members) + 1, len(joined.filenames))  # the ensemble comes last
+    kept = np.empty((count, joined.num_classes), np.float32) if keep_scores else None
     predictions, confidences, in_top5 = (np.zeros(shape, dtype) for dtype in (np.int64, np.float32, bool))
     step = max(BLOCK_ELEMENTS // joined.num_classes, 1)
     starts = range(0, count, step)
     for start in progress(starts, len(starts), 'combining', unit='block'):
         rows = slice(start, start + step)
         parts = [member.read(rows) for member in joined.members]
-        scores[rows] = combine(parts)
+        parts.append(combine(parts))
+        if kept is not None:
+            kept[rows] = parts[-1]
         for i, part in enumerate(parts):
             best = part.argmax(axis=1)
             predictions[i, rows], confidences[i, rows] = best, part[np.arange(len(best)), best]
             if joined.targets is not None:
                 in_top5[i, rows] = in_top(part, joined.targets[rows], 5)
-    return Ensemble(joined, scores, predictions, confidences, in_top5, **about)
+    return Ensemble(joined, kept, predictions, confidences, in_top5, **about)
 
 
 def checked_weights(weights: Sequence[float]) -> np.ndarray:

@@ -4,13 +4,12 @@ import csv
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from ..files import atomic_write, first_names, plural, text_table
 from .join import Joined
-from .metrics import in_top, paired_gain
+from .metrics import paired_gain
 from .scores import Scores
 
 UNKNOWN = '–'
@@ -22,50 +21,45 @@ class Ensemble:
 
     Attributes:
         joined: The files.
-        scores: The ensemble's scores (N, C).
-        member_predictions, member_scores: The best class of each member, and its score (M, N).
-        member_in_top5: Whether the target is among the five best classes (M, N); False where it is unknown.
+        scores: The ensemble's scores (N, C), None where they were not to be kept.
+        predictions, confidences: The best class of each member and its score, those of the ensemble last (M + 1, N).
+        in_top5: Whether the target is among the five best classes (M + 1, N); False where it is unknown.
         kind: `average` or `vote`.
         cells: The weights, or the roles in the vote.
         threshold: That of the vote.
     """
 
     joined: Joined
-    scores: np.ndarray
-    member_predictions: np.ndarray
-    member_scores: np.ndarray
-    member_in_top5: np.ndarray
+    scores: np.ndarray | None
+    predictions: np.ndarray
+    confidences: np.ndarray
+    in_top5: np.ndarray
     kind: str
     cells: Sequence[str]
     threshold: float = 0
 
-    @cached_property
-    def predictions(self) -> np.ndarray:
-        """The ensemble's classes (N,)."""
-        return self.scores.argmax(axis=1)
-
     def __str__(self) -> str:
         """The members and the ensemble with their accuracies, what a vote changed, and the gain."""
         joined, is_vote = self.joined, self.kind == 'vote'
-        targets = np.full(len(self.scores), -1) if joined.targets is None else joined.targets
+        targets = np.full(len(joined.filenames), -1) if joined.targets is None else joined.targets
         known = targets >= 0
-        right, after = (self.member_predictions == targets)[:, known], (self.predictions == targets)[known]
+        right, top5 = (self.predictions == targets)[:, known], [percent(row[known]) for row in self.in_top5]
+        after = right[-1]
         paths = [member.file.path for member in joined.members]
         rows = [('member', 'model', 'role' if is_vote else 'weight', 'top-1', 'top-5')]
         for i, (path, member, cell) in enumerate(zip(paths, joined.members, self.cells, strict=True)):
-            rows.append((path, member.file.model, cell, percent(right[i]), percent(self.member_in_top5[i, known])))
+            rows.append((path, member.file.model, cell, percent(right[i]), top5[i]))
         # the shares of votes say little about the second to fifth class
-        top5 = UNKNOWN if is_vote else percent(in_top(self.scores[known], targets[known], 5))
-        rows.append((self.kind, '', '', percent(after), top5))
+        rows.append((self.kind, '', '', percent(after), UNKNOWN if is_vote else top5[-1]))
         head = f'{plural(len(known), "image")}, {plural(joined.num_classes, "class", "classes")}'
         lines = [f'{head}, targets known for {known.sum():,}', text_table(rows, left=2)]
         if is_vote:
-            decided = (self.member_scores[0] < np.float32(self.threshold)).sum()
-            changed = (self.predictions != self.member_predictions[0]).sum()
+            decided = (self.confidences[0] < np.float32(self.threshold)).sum()
+            changed = (self.predictions[-1] != self.predictions[0]).sum()
             lines.append(f'the vote decided {decided:,} of {plural(len(known), "image")} ')
             lines[-1] += f'(base below {self.threshold:g}) and changed {changed:,}'
         if known.any():
-            best = 0 if is_vote else int(right.sum(axis=1).argmax())
+            best = 0 if is_vote else int(right[:-1].sum(axis=1).argmax())
             if is_vote:
                 won, lost = (after & ~right[0]).sum(), (right[0] & ~after).sum()
                 lines[-1] += f': {won:,} became right, {lost:,} became wrong'
@@ -83,17 +77,18 @@ class Ensemble:
         """Write `filename,prediction,class_name,score`, and `target,correct` where any target is known."""
         joined = self.joined
         header = ['filename', 'prediction', 'class_name', 'score']
-        names = [''] * len(self.scores) if joined.class_names is None else joined.class_names[self.predictions]
-        columns = [joined.filenames, self.predictions, names, map(str, self.scores.max(axis=1, initial=0))]
+        predictions = self.predictions[-1]
+        names = [''] * len(predictions) if joined.class_names is None else joined.class_names[predictions]
+        columns = [joined.filenames, predictions, names, map(str, self.confidences[-1])]
         if joined.targets is not None:
             header += ['target', 'correct']
-            for column in (joined.targets, (self.predictions == joined.targets).astype(int)):
+            for column in (joined.targets, (predictions == joined.targets).astype(int)):
                 columns.append(np.where(joined.targets >= 0, column.astype(str), ''))
         _write_csv(path, header, zip(*columns, strict=True))
 
     def save_submission(self, path: str | os.PathLike) -> None:
         """Write the challenge's form, `Image IDs,Predictions`; see `submission_ids`."""
-        rows = zip(submission_ids(self.joined.filenames), self.predictions, strict=True)
+        rows = zip(submission_ids(self.joined.filenames), self.predictions[-1], strict=True)
         _write_csv(path, ['Image IDs', 'Predictions'], rows)
 
 
