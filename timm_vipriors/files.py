@@ -8,7 +8,14 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
+
+from .errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 T = TypeVar('T')
 
@@ -41,6 +48,24 @@ def with_filename(path: str | os.PathLike) -> Iterator[None]:
         if e.filename is None:
             e.filename = os.fspath(path)
         raise
+
+
+@contextmanager
+def exclusive_lock(path: str) -> Iterator[BinaryIO]:
+    """Open a file for appending, locked against a second process that writes to the same folder.
+
+    Raises:
+        UserError: If another process has the lock.
+    """
+    with open(path, 'ab') as file:
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f'another process is writing {printable(os.path.dirname(path))}: wait for it') from None
+        except OSError:  # a file system without locks
+            pass
+        yield file
 
 
 def read_checkpoint(path: str | os.PathLike, mmap: bool = False) -> dict[str, Any]:

@@ -12,9 +12,11 @@ import pytest
 from PIL import Image
 from timm.data import create_dataset
 
+from timm_vipriors import files
 from timm_vipriors.cli import main
-from timm_vipriors.data import StrictImageDataset, subset
-from timm_vipriors.data.subset import make_subset, parse_lists, parse_splits
+from timm_vipriors.commands.subset import parse_lists, parse_splits
+from timm_vipriors.data import StrictImageDataset
+from timm_vipriors.data.subset import make_subset
 from timm_vipriors.errors import UserError
 
 CLASSES = ['c0', 'c1', 'c10', 'c2']
@@ -420,7 +422,7 @@ def test_two_processes_at_once(source, dst, partial, monkeypatch):
     before = tree(partial)
     with open(partial / 'manifest.csv') as file:
         fcntl.flock(file, fcntl.LOCK_SH)  # the weaker one: the process that writes must be alone
-        with pytest.raises(UserError, match=r'another process is making .*dst'):
+        with pytest.raises(UserError, match=r'another process is writing .*dst'):
             make_subset(source, dst, SPLITS)
     assert tree(partial) == before
     make_subset(source, dst, SPLITS)
@@ -430,7 +432,7 @@ def test_two_processes_at_once(source, dst, partial, monkeypatch):
             raise OSError(errno.ENOLCK, 'No locks available')
 
         monkeypatch.setattr(fcntl, 'flock', flock)
-        monkeypatch.setattr(subset, 'fcntl', locks)
+        monkeypatch.setattr(files, 'fcntl', locks)
         make_subset(source, dst.with_name(f'without{number}'), SPLITS)
 
 

@@ -2,7 +2,9 @@
 
 import argparse
 import os
+import re
 import sys
+from collections.abc import Sequence
 
 from ..errors import UserError
 from .common import add_parser
@@ -50,7 +52,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..data.datasets import describe_skipped, skipped_files
-    from ..data.subset import MANIFEST, make_subset, parse_lists, parse_splits
+    from ..data.subset import MANIFEST, make_subset
 
     if args.list and (args.per_class, args.splits, args.seed) != (None, None, None):
         raise UserError('--list says which images: leave --per-class, --splits and --seed out')
@@ -68,3 +70,32 @@ def run(args: argparse.Namespace) -> int:
         print(f'{args.source}: {describe_skipped(skipped)}', file=sys.stderr)
     print(f'{args.dst}: {there}{len(classes)} classes, {images}; {manifest} makes it again (--list)')
     return 0
+
+
+def parse_splits(text: str | None, per_class: int | None) -> dict[str, int | float]:
+    """The numbers in `train=50,val=50` or `train=80%,val=20%`.
+
+    A split without one has `per_class`; so have train and val without a text.
+    """
+    if per_class is not None and per_class < 1:
+        raise UserError(f'--per-class must be at least 1, got {per_class}')
+    splits: dict[str, int | float] = {}
+    for part in ('train,val' if text is None else text).split(','):
+        match = re.fullmatch(r'\s*([^=]*?)\s*(?:=\s*([0-9]{1,18})(%?)\s*)?', part)
+        if not match or match[1] in splits:  # a name twice
+            raise UserError(f'--splits expects whole numbers as in train=50,val=50 or train=80%,val=20%, got {text!r}')
+        name, number, percent = match.groups()
+        if number is None and per_class is None:
+            raise UserError(f'--splits has no number for {name!r}: write {name}=N, or give --per-class N for all')
+        splits[name] = per_class if number is None else int(number) / 100 if percent else int(number)
+    return splits
+
+
+def parse_lists(values: Sequence[str]) -> str | dict[str, str]:
+    """The `lists` of `make_subset` from the values of --list: one FILE, or SPLIT=FILE once for each split."""
+    if len(values) == 1 and ('=' not in values[0] or os.path.exists(values[0])):
+        return values[0]
+    lists = dict(value.split('=', 1) for value in values if '=' in value)
+    if len(lists) < len(values):
+        raise UserError(f'--list takes one FILE, or SPLIT=FILE once for each split, got {" ".join(values)}')
+    return lists

@@ -8,24 +8,17 @@ import csv
 import io
 import os
 import random
-import re
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import BinaryIO
 
 from ..errors import UserError
-from ..files import first_names, plural, printable, progress, with_filename
+from ..files import exclusive_lock, first_names, plural, printable, progress, with_filename
 from .datasets import describe_skipped, image_extensions, skipped_files
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 MANIFEST = 'manifest.csv'
 _HEADER = ['split', 'class', 'file']
@@ -94,35 +87,6 @@ def make_subset(
     elif missing := _missing(source, root, rows, manifest, copy):
         raise UserError(f'{printable(missing[0][1])} is missing: put it back, or remove {printable(root)} first')
     return dict(Counter(split for split, _, _ in rows))
-
-
-def parse_splits(text: str | None, per_class: int | None) -> dict[str, int | float]:
-    """The numbers in `train=50,val=50` or `train=80%,val=20%`.
-
-    A split without one has `per_class`; so have train and val without a text.
-    """
-    if per_class is not None and per_class < 1:
-        raise UserError(f'--per-class must be at least 1, got {per_class}')
-    splits: dict[str, int | float] = {}
-    for part in ('train,val' if text is None else text).split(','):
-        match = re.fullmatch(r'\s*([^=]*?)\s*(?:=\s*([0-9]{1,18})(%?)\s*)?', part)
-        if not match or match[1] in splits:  # a name twice
-            raise UserError(f'--splits expects whole numbers as in train=50,val=50 or train=80%,val=20%, got {text!r}')
-        name, number, percent = match.groups()
-        if number is None and per_class is None:
-            raise UserError(f'--splits has no number for {name!r}: write {name}=N, or give --per-class N for all')
-        splits[name] = per_class if number is None else int(number) / 100 if percent else int(number)
-    return splits
-
-
-def parse_lists(values: Sequence[str]) -> str | dict[str, str]:
-    """The `lists` of `make_subset` from the values of --list: one FILE, or SPLIT=FILE once for each split."""
-    if len(values) == 1 and ('=' not in values[0] or os.path.exists(values[0])):
-        return values[0]
-    lists = dict(value.split('=', 1) for value in values if '=' in value)
-    if len(lists) < len(values):
-        raise UserError(f'--list takes one FILE, or SPLIT=FILE once for each split, got {" ".join(values)}')
-    return lists
 
 
 def _class_names(source: str) -> list[str]:
@@ -329,17 +293,3 @@ def _missing(source: str, folder: str, rows: Iterable[Row], manifest: bytes, cop
                 f'and --copy do not mix): name another folder, or remove this one first'
             )
     return missing
-
-
-@contextmanager
-def exclusive_lock(path: str) -> Iterator[BinaryIO]:
-    """Open a file for appending, locked against a second process that makes the same subset."""
-    with open(path, 'ab') as file:
-        try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f'another process is making {printable(os.path.dirname(path))}: wait for it') from None
-        except OSError:  # a file system without locks
-            pass
-        yield file
