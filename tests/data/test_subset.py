@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from timm.data import create_dataset
 
-from timm_vipriors import files
+from timm_vipriors import files as package_files
 from timm_vipriors.cli import main
 from timm_vipriors.commands.subset import parse_lists, parse_splits
 from timm_vipriors.data import StrictImageDataset
@@ -432,7 +432,7 @@ def test_two_processes_at_once(source, dst, partial, monkeypatch):
             raise OSError(errno.ENOLCK, 'No locks available')
 
         monkeypatch.setattr(fcntl, 'flock', flock)
-        monkeypatch.setattr(files, 'fcntl', locks)
+        monkeypatch.setattr(package_files, 'fcntl', locks)
         make_subset(source, dst.with_name(f'without{number}'), SPLITS)
 
 
