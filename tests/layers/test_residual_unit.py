@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from timm.layers import BlurPool2d, convert_sync_batchnorm
+from timm.layers import BlurPool2d, convert_splitbn_model, convert_sync_batchnorm
 from torch import nn
 
 from timm_vipriors.layers import DualBranch, ResidualUnit
@@ -74,8 +74,10 @@ def test_units_that_cannot_be_merged(kwargs1, kwargs2, reason):
 def test_attention_refuses_a_batch_of_one_where_its_norm_takes_the_batchs_statistics():
     unit = make_unit(sk_kwargs=SK)
     x = torch.randn(1, 16, 8, 8)
-    with pytest.raises(ValueError, match=r'needs a batch of at least 2 .* got 1'):
+    with pytest.raises(ValueError, match='needs a batch of at least 2, got 1'):
         unit(x)
+    with pytest.raises(ValueError, match='needs a batch of at least 2 in each of 2 splits, got 1'):
+        convert_splitbn_model(copy.deepcopy(unit), 2)(x.expand(2, -1, -1, -1))
     for norm in (m for m in unit.modules() if isinstance(m, nn.BatchNorm2d)):
         norm.eval()  # as --freeze-bn or fine-tuning does
     assert unit.training

@@ -6,13 +6,15 @@ import pytest
 import safetensors.torch
 import timm
 import torch
-from timm.layers import BlurPool2d
+from timm.layers import BlurPool2d, convert_splitbn_model
 from timm.models.resnet import ResNet
 from timm.optim import create_optimizer_v2
 from timm.utils import reparameterize_model
 from torch import nn
+from torchvision.models.feature_extraction import create_feature_extractor as torchvision_extractor
 
 from timm_vipriors.layers import DualBranch, FusedUnit, ResidualUnit
+from timm_vipriors.layers.mask_relu import MaskReLU
 from timm_vipriors.models.dsk_resnext import DualBottleneck
 
 NAMES = [
@@ -49,7 +51,7 @@ def test_the_registry_has_seven_models():
         assert not timm.is_model_pretrained(name)
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', [pytest.param(n, marks=pytest.mark.slow) if '101' in n else n for n in NAMES])
 def test_forward_backward_and_config(name):
     model = create(name).train()
     assert isinstance(model, ResNet)
@@ -173,6 +175,38 @@ def test_batch_of_one_in_training():
     with pytest.raises(ValueError, match='needs a batch of at least 2, got 1'):
         create('sk_resnext50_32x4d').train()(images(batch=1))
     assert create('d_resnext50_32x4d').train()(images(batch=1)).shape == (1, 7)
+
+
+@pytest.mark.parametrize('name', ['test_dsk_resnext', 'sk_resnext50_32x4d'])
+def test_a_batch_of_one_with_frozen_statistics(name):
+    model = create(name).train()
+    for norm in modules(model, nn.BatchNorm2d):
+        norm.eval()
+    torch.manual_seed(0)
+    assert model(images(batch=1)).isfinite().all()
+
+
+def test_split_batchnorm_normalises_clean_and_augmented_images_apart():
+    """As --aug-splits 2 --split-bn has it: the second half of a batch changes nothing for the first."""
+    model = convert_splitbn_model(create(), 2).train()
+    x, outputs = images(batch=8), []
+    for second in (0.0, 100.0):
+        torch.manual_seed(1)
+        outputs.append(model(torch.cat([x[:4], x[4:] + second]))[:4])
+    assert torch.equal(*outputs)
+
+
+@pytest.mark.parametrize('name', ['test_dsk_resnext', 'sk_resnext50_32x4d_noaa'])
+def test_torchvisions_feature_extraction(name):
+    """In training and in inference; a dual branch is a leaf."""
+    model = create(name)
+    extractor = torchvision_extractor(
+        model, {'layer4': 'features'}, tracer_kwargs={'leaf_modules': [DualBranch, MaskReLU]}
+    )
+    assert extractor.train()(images(batch=4))['features'].requires_grad
+    model.load_state_dict(extractor.state_dict(), strict=False)
+    expected = model.eval().forward_features(images())
+    torch.testing.assert_close(extractor.eval()(images())['features'], expected)
 
 
 def test_classifier_and_pooling():

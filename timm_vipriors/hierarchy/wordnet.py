@@ -38,7 +38,8 @@ def tree_from_wordnet(class_names: Sequence[str], folder: Path = FOLDER) -> tupl
     try:
         parents, _, node_names = tree_from_parents(parent_of, list(offsets.values()))
     except ValueError as e:
-        raise ValueError(re.sub(r"'(\d{8})'", lambda found: repr(word_of[found[1]]), str(e))) from e
+        called = {**word_of, **{offset: name for name, offset in offsets.items()}}
+        raise ValueError(re.sub(r"'(\d{8})'", lambda found: repr(called[found[1]]), str(e))) from e
     return (parents, names, {node: word_of[offset] for node, offset in node_names.items()}), dropped
 
 

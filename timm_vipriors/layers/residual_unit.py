@@ -114,12 +114,13 @@ class ResidualUnit(nn.Module):
         norm = self.conv2.attn.bn if self.selective else None
         if not isinstance(norm, nn.BatchNorm2d) or isinstance(x, torch.fx.Proxy):
             return
-        of_batch = norm.training or norm.running_mean is None
-        if of_batch and x.shape[0] // getattr(norm, 'num_splits', 1) < 2:
+        splits = getattr(norm, 'num_splits', 1)  # of timm's SplitBatchNorm2d
+        if (norm.training or norm.running_mean is None) and x.shape[0] // splits < 2:
+            each = f' in each of {splits} splits' if splits > 1 else ''
             raise ValueError(
                 'Selective-kernel attention normalises one pooled value per channel and image over the batch: in '
-                f'training it needs a batch of at least 2 (for each split of --split-bn), got {x.shape[0]}. Use a '
-                'larger batch, or model.eval().'
+                f'training it needs a batch of at least 2{each}, got {x.shape[0] / splits:g}. Use a larger batch, or '
+                'model.eval().'
             )
 
     def merge(self, other: 'ResidualUnit') -> FusedUnit:
