@@ -141,13 +141,7 @@ def load_classifier(
     if source is None and timm.is_model(name) and not timm.is_model_pretrained(name):
         raise ValueError(f'there are no published weights for {name}: name a checkpoint')
     values = _resolved({key: value for key, value in settings.items() if value not in (None, '', {}, [])}, source)
-    about = {key: values.get(key) for key in ('num_classes', 'in_chans', 'gp', 'model_kwargs')}
-    try:
-        kwargs = {**(about['model_kwargs'] or {}), 'num_classes': about['num_classes'], 'in_chans': about['in_chans']}
-        kwargs |= {'global_pool': about['gp']} if about['gp'] else {}
-        network = timm.create_model(name, pretrained=source is None, **kwargs)
-    except Exception as e:  # model_kwargs go into the model as they are
-        raise ValueError(f'the model {name} cannot be made with these settings: {first_line(e)}') from e
+    network = _create(name, values, pretrained=source is None)
     if source is not None:
         network = _with_weights(network, name, source, use_ema)
     class_names = _agreed_names(class_names, source, network)
@@ -155,21 +149,49 @@ def load_classifier(
         config = resolve_data_config(values, model=network)
         config['input_size'] = (values['in_chans'], *config['input_size'][1:])
         config.update({key: tuple(adapt_to_chs(config[key], values['in_chans'])) for key in ('mean', 'std')})
-        about = {**about, 'model': name, 'num_classes': network.num_classes, 'class_names': class_names, **config}
+        labels = dict(
+            num_classes=network.num_classes, label_names=class_names, test_input_size=None, test_crop_pct=None
+        )
         # where timm's own functions, such as save_for_hf, look
-        more = dict(num_classes=network.num_classes, label_names=class_names, test_input_size=None, test_crop_pct=None)
-        network.pretrained_cfg = network.default_cfg = {**network.pretrained_cfg, **config, **more}
-        network = reparameterize_model(network.eval()) if fuse else network
-        trained = source.trained if source else {}
-        train = {ours: trained[key] for key, ours in _TRAIN_TRANSFORM.items() if trained.get(key) not in (None, '')}
-        classifier = Classifier(network, config, class_names, name, train, about).to(device or 'cpu')
+        network.pretrained_cfg = {**network.pretrained_cfg, **config, **labels}
+        network.default_cfg = network.pretrained_cfg
+        classifier = Classifier(
+            reparameterize_model(network.eval()) if fuse else network,
+            config,
+            class_names,
+            name,
+            _train_transform(source),
+            description={
+                **values,
+                **config,
+                'model': name,
+                'num_classes': network.num_classes,
+                'class_names': class_names,
+            },
+        ).to(device or 'cpu')
         found = classifier(Image.new('RGB', config['input_size'][:0:-1]))
         if not all(map(math.isfinite, found.values())):
             raise ValueError('its output is not finite')
     except Exception as e:  # timm has asserts and a KeyError, torch a RuntimeError
-        given = ', '.join(f'{key} {values[key]}' for key in ('input_size', *DATA_KEYS[1:]) if values.get(key))
+        given = ', '.join(f'{key} {values[key]}' for key in DATA_KEYS if values.get(key))
         raise ValueError(f'{name} cannot classify images with {given or "its settings"}: {first_line(e)}') from e
     return classifier
+
+
+def _create(name: str, values: dict[str, Any], pretrained: bool) -> nn.Module:
+    kwargs = {**(values.get('model_kwargs') or {}), **{key: values.get(key) for key in ('num_classes', 'in_chans')}}
+    if values.get('gp'):
+        kwargs['global_pool'] = values['gp']
+    try:
+        return timm.create_model(name, pretrained=pretrained, **kwargs)
+    except Exception as e:  # model_kwargs go into the model as they are
+        raise ValueError(f'the model {name} cannot be made with these settings: {first_line(e)}') from e
+
+
+def _train_transform(source: Checkpoint | None) -> dict[str, Any]:
+    """What the training script gave to timm's `create_transform`."""
+    trained = source.trained if source else {}
+    return {ours: trained[key] for key, ours in _TRAIN_TRANSFORM.items() if trained.get(key) not in (None, '')}
 
 
 def _resolved(settings: dict[str, Any], source: Checkpoint | None) -> dict[str, Any]:
