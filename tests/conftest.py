@@ -2,6 +2,8 @@
 
 import logging
 import os
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch: small networks on busy cores
 import subprocess
 import sys
 from pathlib import Path
@@ -101,3 +103,11 @@ def command(tmp_path):
         return done
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def same_image_extensions():
+    """Commands have timm read more kinds of files; a test leaves its list as it was."""
+    before = timm.data.get_img_extensions()
+    yield
+    timm.data.set_img_extensions(before)

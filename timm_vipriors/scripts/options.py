@@ -4,7 +4,6 @@ import argparse
 from typing import Any, NoReturn
 
 from ..help_formatter import HelpFormatter, make_epilog
-from ..loss.factory import BASES, check_spec
 
 DEFAULT_PROB = 0.5  # of LSB swap
 SCRIPTS_HINT = (
@@ -191,6 +190,8 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
 
 def add_our_options(parser: argparse.ArgumentParser) -> None:
     """Add our flags to the parser of a training script, timm's or the bundled one."""
+    from ..loss.factory import BASES  # here, since other commands share flags of this file and start without torch
+
     group = parser.add_argument_group('timm-vipriors')
     flag(
         group,
@@ -238,6 +239,8 @@ def add_our_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _loss_spec(text: str) -> str:
+    from ..loss.factory import check_spec
+
     try:
         return check_spec(text)
     except ValueError as e:
