@@ -134,6 +134,12 @@ def test_no_classifier(content, tmp_path):
         checkpoint.classifier_weight()
 
 
+def test_weights_under_another_key(model, tmp_path):
+    checkpoint = saved({'model': model.state_dict(), 'optimizer': {}}, tmp_path / 'm.pth')
+    assert checkpoint.state_dict().keys() == model.state_dict().keys()
+    assert (checkpoint.num_classes, checkpoint.model) == (7, None)
+
+
 def test_no_weights(tmp_path):
     with pytest.raises(ValueError, match='has no weights'):
         saved({'state_dict': 1}, tmp_path / 'm.pth').state_dict()

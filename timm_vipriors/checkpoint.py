@@ -125,7 +125,9 @@ class Checkpoint:
         """
         if use_ema and 'state_dict_ema' not in self.content:
             raise ValueError(f'{self.path} has no averaged weights: leave --use-ema out, or train with --model-ema')
-        state = self.content['state_dict_ema'] if use_ema else self.content.get('state_dict', self.content)
+        inner = self.content.get('model')  # where some training scripts other than timm's have it
+        state = self.content.get('state_dict', inner if isinstance(inner, dict) else self.content)
+        state = self.content['state_dict_ema'] if use_ema else state
         if not isinstance(state, dict):
             raise ValueError(f'{self.path} has no weights: expected a state_dict')
         state = {key: value for key, value in state.items() if isinstance(key, str)}

@@ -31,16 +31,19 @@ def interval(won, lost, both, neither):
 
 
 @pytest.mark.parametrize(
-    ('count', 'won', 'lost', 'both'), [(100, 0.02, 0.0, 0.7), (50, 0.04, 0.02, 0.6), (200, 0.01, 0.01, 0.9)]
+    ('count', 'won', 'lost', 'both'),
+    [(100, 0.01, 0.0, 0.7), (100, 0.02, 0.0, 0.7), (50, 0.04, 0.02, 0.6), (200, 0.01, 0.01, 0.9)],
 )
 def test_the_interval_covers_the_gain_where_few_images_change(count, won, lost, both):
-    """At least 94 % of 2,000 simulated comparisons; the percentile bootstrap has 63 to 87 % here."""
+    """In at least 94 % of 2,000 simulated comparisons; the percentile bootstrap has 63, 86, 85 and 96 % here."""
     draws = np.random.default_rng(0).multinomial(count, [won, lost, both, 1 - won - lost - both], 2000)
     tables, times = np.unique(draws, axis=0, return_counts=True)
     ends = np.array([interval(*table)[1:] for table in tables])
     covered = (ends[:, 0] <= won - lost) & (won - lost <= ends[:, 1])
-    assert 0.94 <= np.average(covered, weights=times) < 1
-    assert (ends[:, 1] > ends[:, 0]).all()
+    assert np.average(covered, weights=times) >= 0.94
+    widths = ends[:, 1] - ends[:, 0]
+    assert (widths > 0).all()
+    assert np.average(widths, weights=times) < 6 * np.sqrt((won + lost + 0.02) / count)  # and it is not wide for that
 
 
 def test_the_interval_is_that_of_independent_proportions_without_correlation():
