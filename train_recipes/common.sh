@@ -20,7 +20,7 @@ NAME=NAME the run's name, or the beginning of its runs' names; has the time in i
 LOSS=SPEC the loss, as --criterion takes it
 TREE=FILE a tree of the classes to use instead of the one that the baseline's classifier gives
 TTA=N also predict over N random views
-TEST=FOLDER images to predict, such as the challenge's test set; those of DATA/validation if it is not set
+TEST=FOLDER images to predict, such as the challenge's test set; DATA/validation if it is not set
 LRS=RATES learning rates to try, for 1,024 images
 WDS=DECAYS weight decays to try
 TUNE_SEEDS=N runs of each pair that is tried
@@ -32,8 +32,8 @@ PYTHON=FILE the interpreter; python if it is not set
 END
 }
 
-# arguments LEAST "$@": --help prints the recipe's head and variables; fewer than LEAST arguments before the flags are an
-# error.
+# arguments LEAST "$@": --help prints the recipe's head and variables; fewer than LEAST arguments before the flags are
+# an error.
 arguments() {
     local least=$1 i
     shift
@@ -56,7 +56,7 @@ run() {
     local launcher=()
     if [ "${NNODES:-1}" != 1 ]; then
         if [ -z "${NODE_RANK:-}" ] || [ -z "${RDZV_ENDPOINT:-}" ]; then
-            echo "NNODES=$NNODES needs NODE_RANK, from 0 on the machine of RDZV_ENDPOINT, and RDZV_ENDPOINT=HOST:PORT" >&2
+            echo "NNODES=$NNODES needs NODE_RANK, 0 on the machine of RDZV_ENDPOINT, and RDZV_ENDPOINT=HOST:PORT" >&2
             exit 2
         fi
         launcher=(--nnodes="$NNODES" --node_rank="$NODE_RANK" --rdzv_backend=static --rdzv_endpoint="$RDZV_ENDPOINT")

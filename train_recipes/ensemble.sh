@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by the recipes of a paper's whole ensemble: its members are trained JOBS at a time, their images predicted, and
-# their times and scores listed. All is in output/train/NAME (`folder`); the same command resumes.
+# Sourced by the recipes of a paper's whole ensemble: its members are trained JOBS at a time, predict the images, and
+# their times and scores are listed. All is in output/train/NAME (`folder`); the same command resumes.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 # shellcheck disable=SC2034
 takes=(GPUS NAME JOBS TEST)
@@ -23,8 +23,8 @@ end_members() {
     done
 }
 
-# train_member NAME RECIPE DATA FLAGS…: train a recipe in the background, as soon as fewer than JOBS members train. What it
-# prints goes to NAME.log, its time to NAME.seconds.
+# train_member NAME RECIPE DATA FLAGS…: train a recipe in the background, as soon as fewer than JOBS members train. Its
+# output goes to NAME.log, its time to NAME.seconds.
 train_member() {
     local member=$1 recipe=$2 slot=0 devices
     shift 2

@@ -5,8 +5,9 @@
 #
 # Paper:    Kim, Tables 1 and 2, Algorithm 1: ten models, EfficientNet-B7 is the base, threshold 0.7
 # Score:    67.30 (paper, Table 2, test set); not run on VIPriors by us
-# Settings: those of effnet_b3_fcl, effnet_b3_fcl_lsb, effnet_b4_fcl, effnet_b5_fcl and effnet_b7_fcl, which each predict
-#           without and with TTA of three random views (the number is not in the paper; 3 in the authors' script)
+# Settings: those of effnet_b3_fcl, effnet_b3_fcl_lsb, effnet_b4_fcl, effnet_b5_fcl and effnet_b7_fcl, each of which
+#           predicts without and with TTA of three random views (the number is not in the paper; 3 in the authors'
+#           script)
 # Hardware: JOBS members at a time, each on a device of its own, or GPUS devices for each in turn
 # Time:     5 runs of 450 epochs, and 5 × 4 predictions
 # Results:  in output/train/NAME, kim_ensemble if it is not set: a folder, a log and two score files of each network,

@@ -3,12 +3,13 @@
 #
 #   ./train_recipes/vipf_ensemble.sh DATA [flags of timm-vipriors train …]
 #
-# Paper:    VIPF, §4.4: 16 models of EfficientNet-b5 and b6, ResNeSt-101 and 200, DSK-ResNeXt50 and 101; ten crops (§4.1)
+# Paper:    VIPF, §4.4: 16 models of EfficientNet-b5 and b6, ResNeSt-101 and 200, DSK-ResNeXt50 and 101; ten crops
+#           (§4.1)
 # Score:    73.08 (paper, test set); not run on VIPriors by us
-# Settings: those of effnet_b5_tsl, effnet_b6_tsl, resnest101_tsl, resnest200_tsl and vipf_table3. Not in the paper: which
-#           16 models. Table 2 has 8 of these families and Table 3 has 4; those with both readings of their loss make 16.
-#           Weight 3 for the better ones, 1 for the rest; not in the paper: which are better. Here the 8 with the higher
-#           top-1 accuracy on the validation images.
+# Settings: those of effnet_b5_tsl, effnet_b6_tsl, resnest101_tsl, resnest200_tsl and vipf_table3. Not in the paper:
+#           which 16 models. Table 2 has 8 of these families and Table 3 has 4; with both readings of its loss that
+#           makes 16. Weight 3 for the better ones, 1 for the rest; not in the paper: which are better. Here the 8 with
+#           the higher top-1 accuracy on the validation images.
 # Hardware: JOBS members at a time, each on a device of its own, or GPUS devices for each in turn
 # Time:     8 runs of 720 epochs and 8 of 540, and 16 × 10 predictions
 # Results:  in output/train/NAME, vipf_ensemble if it is not set: a folder, a log and a score file of each model,

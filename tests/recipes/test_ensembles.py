@@ -32,13 +32,13 @@ def vote(base, members, threshold):
 
 def test_kim(few_digits, tmp_path, monkeypatch):
     monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
-    flags = ['--model', 'test_efficientnet', *TINY, '--epochs', '2', '--workers', '0']
-    done = recipe('kim_ensemble', few_digits, *flags, cwd=tmp_path, JOBS='2', THRESHOLD='0.12')
+    flags = ['--model', 'test_efficientnet', *TINY, *'--epochs 4 --workers 0 -b 10 --opt adamw --lr 0.005'.split()]
+    done = recipe('kim_ensemble', few_digits, *flags, cwd=tmp_path, JOBS='2', THRESHOLD='1')
     folder = tmp_path / 'output' / 'train' / 'kim_ensemble'
     networks = ['effnet_b7_fcl', 'effnet_b5_fcl', 'effnet_b4_fcl', 'effnet_b3_fcl_lsb', 'effnet_b3_fcl']
     scores = [np.load(folder / f'{name}{tta}.npz')['scores'] for name in networks for tta in ('', '-tta')]
     assert not any(np.array_equal(*scores[i : i + 2]) for i in range(0, 10, 2))  # TTA gives other scores
-    assert predictions(folder / 'vote.csv') == vote(scores[0], scores[1:], 0.12)
+    assert predictions(folder / 'vote.csv') == vote(scores[0], scores[1:], 1)
     assert predictions(folder / 'vote.csv') != list(scores[0].argmax(1))
     assert len((folder / 'submission.csv').read_text().splitlines()) == 41
     lines = {line.split()[0]: line.split() for line in done.stdout.splitlines() if line.endswith(' %')}
@@ -49,9 +49,10 @@ def test_kim(few_digits, tmp_path, monkeypatch):
     # the same command resumes: what is whole is not done again
     (folder / 'effnet_b4_fcl-tta.npz').unlink()
     before = {path: path.stat().st_mtime_ns for path in (*folder.glob('*.npz'), *folder.glob('*/summary.csv'))}
-    recipe('kim_ensemble', few_digits, *flags, cwd=tmp_path, JOBS='2', THRESHOLD='0.12')
+    recipe('kim_ensemble', few_digits, *flags, cwd=tmp_path, JOBS='2', THRESHOLD='0.2')
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert (folder / 'effnet_b4_fcl-tta.npz').is_file()
+    assert predictions(folder / 'vote.csv') == vote(scores[0], scores[1:], 0.2)
 
 
 def test_vipf(few_digits, tmp_path, monkeypatch):
