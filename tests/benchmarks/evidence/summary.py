@@ -31,7 +31,8 @@ same row moves it about as much again.
 
 def main() -> None:
     with atomic_write(HERE / 'RESULTS.md') as path:
-        path.write_text(HEAD + ''.join(section(question) for question in QUESTIONS))
+        step_time = (HERE / 'notes' / 'step-time.md').read_text()
+        path.write_text(HEAD + ''.join(section(question) for question in QUESTIONS) + step_time)
 
 
 def section(question: str) -> str:
