@@ -47,8 +47,11 @@ def check_choice(name: str, value: str, choices: object) -> None:
 
 def check_number(name: str, value: float, least: float = -math.inf, most: float = math.inf) -> None:
     """Raise a ValueError unless `value` is a number in a range, and finite in float32."""
-    if not isinstance(value, Real) or not least <= value <= most or abs(value) > torch.finfo(torch.float32).max:
-        raise ValueError(f'{name} must be a finite number in {least:g} … {most:g}, got {value!r}')
+    if not isinstance(value, Real) or not abs(value) <= torch.finfo(torch.float32).max:
+        raise ValueError(f'{name} must be a finite number, got {value!r}')
+    if not least <= value <= most:
+        expected = f'at least {least}' if most == math.inf else f'in {least:g} … {most:g}'
+        raise ValueError(f'{name} must be {expected}, got {value!r}')
 
 
 def check_target(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
