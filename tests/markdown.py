@@ -16,7 +16,7 @@ def code_blocks(text: str, language: str) -> list[str]:
 
 def command_lines(text: str) -> list[list[str]]:
     """The words of all commands in a text: the lines of its shell blocks, and those after a `$`."""
-    block = '\n'.join([*code_blocks(text, 'sh'), *re.findall(r'^\$ (.*(?:\\\n.*)*)', text, re.MULTILINE)])
+    block = '\n'.join([*code_blocks(text, 'sh'), *re.findall(r'^\$ ((?:.*\\\n)*.*)', text, re.MULTILINE)])
     return [words for line in block.replace('\\\n', '').splitlines() if (words := shlex.split(line, comments=True))]
 
 
