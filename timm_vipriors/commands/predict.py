@@ -50,7 +50,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     flag(group, '--classes', metavar='FILE', help=classes)
     flag(group, '-b', '--batch-size', type=int, default=128, help='images in a batch, whatever the number of views')
-    flag(group, '-j', '--workers', type=int, default=4, help='processes that load images')
+    flag(group, '-j', '--workers', type=int, default=min(4, os.cpu_count() or 1), help='processes that load images')
     flag(group, '--img-size', type=int, help="width and height of the network's input")
     flag(group, '--in-chans', type=int, help="channels of the network's input")
     flag(group, '--input-size', nargs=3, type=int, metavar='N', help='channels, height and width at once')
