@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import pairwise
+from operator import index
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,27 @@ def _contract(
     parents = [last - leaf_of[leaf] for leaf in range(len(class_names))]
     parents += [last - above if above >= 0 else -1 for _, above in reversed(found)]
     return parents, class_names, {last - i: names[key] for i, (key, _) in enumerate(found) if key in names}
+
+
+def checked_parents(parents: Sequence[int]) -> tuple[int, ...]:
+    """The parents of a tree as Python's integers, each an id or −1, which one node has; or a ValueError."""
+    for node, parent in enumerate(parents):
+        if not hasattr(parent, '__index__') or isinstance(parent, bool) or not -1 <= parent < len(parents):
+            last = len(parents) - 1
+            raise ValueError(f'expected a parent in 0 … {last}, or -1 for the root, got {parent!r} at node {node}')
+    roots = [node for node, parent in enumerate(parents) if parent == -1]
+    if len(roots) != 1:
+        raise ValueError(f'expected one root, a node whose parent is -1, got {quoted(roots) or "none"}')
+    return tuple(map(index, parents))
+
+
+def children_of(parents: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """The children of each node, in the order of their ids."""
+    children: list[list[int]] = [[] for _ in parents]
+    for node, parent in enumerate(parents):
+        if parent != -1:
+            children[parent].append(node)
+    return tuple(map(tuple, children))
 
 
 def checked_names(class_names: Iterable[str]) -> tuple[str, ...]:

@@ -1,14 +1,12 @@
 """A tree over the classes, for losses and decisions that go from coarse to fine.
 
-Wan et al., "NBDT: Neural-Backed Decision Tree", ICLR 2021 (the hierarchy induced from a classifier's weights);
-Sun et al., "A visual inductive priors framework for data-efficient image classification" (VIPF), ECCV 2020
-workshops, §3.2 (the tree supervision loss over that hierarchy).
+Wan et al., "NBDT: Neural-Backed Decision Tree", ICLR 2021 (the hierarchy induced from a classifier's weights), and VIPF
+§3.2 (the tree supervision loss over a hierarchy of the classes).
 """
 
 import json
 import os
 from collections.abc import Mapping, Sequence
-from operator import index
 from pathlib import Path
 
 import numpy as np
@@ -59,46 +57,33 @@ class ClassHierarchy:
         class_names: Sequence[str] | None = None,
         node_names: Mapping[int, str] | None = None,
     ) -> None:
-        self.parents = tuple(_as_id(node, parent, len(parents)) for node, parent in enumerate(parents))
+        self.parents = sources.checked_parents(parents)
         self.num_nodes = len(self.parents)
-        roots = [node for node, parent in enumerate(self.parents) if parent == -1]
-        if len(roots) != 1:
-            raise ValueError(
-                f'expected one root, a node whose parent is -1, got {sources.quoted(roots) if roots else "none"}'
-            )
-        self.root = roots[0]
-
-        children: list[list[int]] = [[] for _ in self.parents]
-        for node, parent in enumerate(self.parents):
-            if parent != -1:
-                children[parent].append(node)
-        self._children = tuple(map(tuple, children))
+        self.root = self.parents.index(-1)
+        self._children = sources.children_of(self.parents)
         self.order = self._walk()
         if len(self.order) < self.num_nodes:
             node = min(set(range(self.num_nodes)) - set(self.order))
             raise ValueError(f'expected a tree, got a cycle at or above node {node}')
 
         if class_names is None:  # the classes are the ids below all inner nodes
-            inner = [node for node in range(self.num_nodes) if children[node]]
-            class_names = [str(label) for label in range(min(inner, default=self.num_nodes))]
+            first = next((node for node, below in enumerate(self._children) if below), self.num_nodes)
+            class_names = [str(label) for label in range(first)]
         self.class_names = sources.checked_names(class_names)
         self.num_classes = len(self.class_names)
         if self.num_classes >= self.num_nodes:
             raise ValueError(
                 f'expected a name for each class, got {self.num_classes} for a tree of {self.num_nodes} nodes'
             )
-        for node, below in enumerate(children):
+        for node, below in enumerate(self._children):
             if below if node < self.num_classes else len(below) < 2:
                 raise ValueError(
                     f'expected no children at nodes 0 … {self.num_classes - 1}, the classes, and at least 2 at all '
                     f'others, got {len(below)} at node {node}'
                 )
+        inner_nodes = range(self.num_classes, self.num_nodes)
         for node, name in (node_names or {}).items():
-            if (
-                not hasattr(node, '__index__')
-                or not self.num_classes <= node < self.num_nodes
-                or not isinstance(name, str)
-            ):
+            if not isinstance(node, int) or node not in inner_nodes or not isinstance(name, str):
                 raise ValueError(f'expected names of inner nodes, got {name!r} for node {node!r}')
         self.node_names = dict(sorted((node_names or {}).items()))
 
@@ -249,7 +234,7 @@ class ClassHierarchy:
 
     def leaf_counts(self) -> tuple[int, ...]:
         """The number of leaves below each node, 1 for a leaf itself."""
-        counts = [int(node < self.num_classes) for node in range(self.num_nodes)]
+        counts = [1] * self.num_classes + [0] * (self.num_nodes - self.num_classes)
         for node in reversed(self.order[1:]):
             counts[self.parents[node]] += counts[node]
         return tuple(counts)
@@ -314,9 +299,3 @@ class ClassHierarchy:
 
     def __repr__(self) -> str:
         return f'ClassHierarchy(num_classes={self.num_classes}, num_nodes={self.num_nodes}, depth={self.depth})'
-
-
-def _as_id(node: int, parent: int, num_nodes: int) -> int:
-    if not hasattr(parent, '__index__') or isinstance(parent, bool) or not -1 <= parent < num_nodes:
-        raise ValueError(f'expected a parent in 0 … {num_nodes - 1}, or -1 for the root, got {parent!r} at node {node}')
-    return index(parent)
