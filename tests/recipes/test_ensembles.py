@@ -57,7 +57,7 @@ def test_kim(few_digits, tmp_path, monkeypatch):
 
 def test_vipf(few_digits, tmp_path, monkeypatch):
     monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
-    flags = ['--model', 'test_dsk_resnext', *TINY, '--epochs', '2', '--workers', '0']
+    flags = ['--model', 'test_dsk_resnext', *TINY, '--workers', '0', '-b', '20']
     recipe('vipf_ensemble', few_digits, *flags, cwd=tmp_path, JOBS='2', NAME='v')
     folder = tmp_path / 'output' / 'train' / 'v'
     names = sorted(path.stem for path in folder.glob('*.npz'))
@@ -83,5 +83,5 @@ def test_a_member_that_fails(few_digits, tmp_path, monkeypatch):
     done = recipe('kim_ensemble', few_digits, '--model', 'nothing', cwd=tmp_path, check=False, JOBS='2')
     assert done.returncode == 1
     assert 'a member failed: ' in done.stderr
-    assert 'effnet_b7_fcl.log; the same command resumes' in done.stderr
+    assert done.stderr.strip().endswith('.log; the same command resumes')
     assert not list((tmp_path / 'output').rglob('*.npz'))
