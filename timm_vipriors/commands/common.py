@@ -55,10 +55,7 @@ def read_class_names(path: str) -> list[str]:
     if os.path.isdir(path):
         from ..scripts.image_folders import find_images
 
-        reader = find_images(path, 'train', '')
-        if '' in reader.class_to_idx:  # images right in what would be a split: it is a class called train
-            reader = find_images(path, '', '')
-        return list(reader.class_to_idx)
+        return list(find_images(path, 'train', '').class_to_idx)
     try:
         lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
     except (ValueError, OSError) as e:
