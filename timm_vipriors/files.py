@@ -45,7 +45,7 @@ def with_filename(path: str | os.PathLike) -> Iterator[None]:
     try:
         yield
     except OSError as e:
-        if e.filename is None:
+        if e.filename is None and e.errno is not None:
             e.filename = os.fspath(path)
         raise
 
