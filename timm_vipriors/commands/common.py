@@ -55,14 +55,10 @@ def read_class_names(path: str) -> list[str]:
     if os.path.isdir(path):
         from ..scripts.folders import find_images
 
-<<<<<<< HEAD
         classes = find_images(path, 'train').class_to_idx
         if '' in classes:  # images lie right in its `train`, which is a class then: the folder itself holds the classes
             classes = find_images(path, '').class_to_idx
-        return [name for name in classes if not name.startswith('.')]
-=======
-        return list(find_images(path, 'train', '').class_to_idx)
->>>>>>> front
+        return list(classes)
     try:
         lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
     except (ValueError, OSError) as e:
