@@ -102,7 +102,7 @@ def test_probabilities(tta, checkpoint, few_digits, tmp_path, capsys):
     )
     expected = reference(load_model(checkpoint), paths, tta, train_config)
     assert np.abs(data['scores'] - expected).max() < 2e-5
-    assert expected.max() > 0.5  # not all alike
+    assert expected.max() > 0.3  # not all alike
     top1 = 100 * (expected.argmax(1) == data['targets']).mean()
     line = capsys.readouterr().out.strip()
     assert line.startswith(f'{out}: 40 images')
