@@ -4,9 +4,9 @@ Our runs write all of it under the key `timm_vipriors`. Of other checkpoints the
 used, as far as they are there, and beside the weights of a hub folder (timm's `save_for_hf`) its config.json.
 """
 
-import argparse
 import json
 import os
+from argparse import Namespace
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,7 +76,7 @@ class Checkpoint:
         path = find_checkpoint(path)
         content = read_checkpoint(path, mmap)
         trained, description = content.get('args'), content.get(DESCRIPTION)
-        trained = dict(vars(trained)) if isinstance(trained, argparse.Namespace) else {}
+        trained = dict(vars(trained)) if isinstance(trained, Namespace) else {}
         return cls(path, content, trained, description if isinstance(description, dict) else _hub_config(path))
 
     def get(self, key: str) -> Any:

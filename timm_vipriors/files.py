@@ -1,10 +1,10 @@
 """Files and the texts about them, in one place: atomic writing, checkpoints, progress, and names in messages."""
 
-import argparse
 import errno
 import os
 import tempfile
 import zipfile
+from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,7 +89,7 @@ def read_checkpoint(path: str | os.PathLike, mmap: bool = False) -> dict[str, An
             from safetensors.torch import load_file
 
             return {'state_dict': load_file(path)}
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([Namespace]):
             content = torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
         damaged = None if mmap else damaged_part(path)
     except OSError:

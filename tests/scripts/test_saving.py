@@ -148,7 +148,7 @@ def test_a_file_that_cannot_grow(few_digits, tmp_path):
     ]
     after = read_checkpoint(str(tmp_path / 'run' / 'last.pth.tar'))
     assert equal(before['state_dict'], after['state_dict'])
-    # with room again it goes on, and the records have each epoch once
+    # with room again it resumes, and the records have each epoch once
     assert run_training(tmp_path, few_digits, '--epochs', '2', '--resume', 'auto').returncode == 0
     rows = (tmp_path / 'run' / 'summary.csv').read_text().splitlines()
     assert [row.split(',')[0] for row in rows] == ['epoch', '0', '1']

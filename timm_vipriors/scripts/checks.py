@@ -189,7 +189,7 @@ def adopt(checkpoint: Checkpoint, args: argparse.Namespace, given: set[str], che
 
 
 def resumed_rate(checkpoint: Checkpoint | None) -> float | None:
-    """The learning rate in a checkpoint's optimizer, from which the schedule goes on; None without one."""
+    """The learning rate in a checkpoint's optimizer, where the schedule resumes; None without one."""
     try:
         group = checkpoint.content['optimizer']['param_groups'][0]
         rate = group.get('initial_lr', group['lr'])
