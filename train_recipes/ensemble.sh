@@ -14,6 +14,7 @@ start_ensemble() {
     set -m # each member is a process group
     trap end_members EXIT
     trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
 }
 
 end_members() {
