@@ -22,7 +22,8 @@ class Ensemble:
     Attributes:
         joined: The files.
         scores: The ensemble's scores (N, C), None where they were not to be kept.
-        predictions, confidences: The best class of each member and its score, those of the ensemble last (M + 1, N).
+        predictions: The best class of each member, that of the ensemble last (M + 1, N).
+        confidences: The scores of these (M + 1, N).
         in_top5: Whether the target is among the five best classes (M + 1, N); False where it is unknown.
         kind: `average` or `vote`.
         cells: The weights, or the roles in the vote.

@@ -64,7 +64,10 @@ class ScoreFile:
     Attributes:
         path: The file.
         num_classes: C.
-        filenames, targets, class_names, model: As in `Scores`.
+        filenames: As in `Scores`.
+        targets: As in `Scores`.
+        class_names: As in `Scores`.
+        model: As in `Scores`.
     """
 
     path: str

@@ -32,8 +32,10 @@ class Selection:
         held_out: The same of ensembles chosen on the other folds, each image by the one that has not seen it.
         singles: Whether each member alone is right (M, N).
         steps: The accuracy after each member that was added.
-        metric, folds: What was asked for.
-        paths, models: The files and what made them.
+        metric: The accuracy that was raised.
+        folds: Parts of the cross-validation.
+        paths: The files.
+        models: What made them.
     """
 
     weights: tuple[int, ...]
