@@ -84,6 +84,7 @@ def test_onnx(model, tmp_path):
         close(logits, y)
 
 
+@pytest.mark.slow
 def test_fusing_makes_the_exported_graph_smaller(tmp_path):
     nodes = {}
     for name, change in (('plain', lambda m: m), ('fused', reparameterize_model)):

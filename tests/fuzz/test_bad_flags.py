@@ -177,7 +177,8 @@ def _hostile(rng: random.Random, root) -> str:
 def _line(rng: random.Random, words: tuple[str, ...], actions: list[argparse.Action], root) -> list[str]:
     """A right command line with one or two flags or arguments made hostile."""
     argv = [*_bases(root)[words]]
-    argv = [f'made-{rng.random()}' + ('.npz' if rng.random() < 0.3 else '') if word == 'DST' else word for word in argv]
+    ending = '.npz' if rng.random() < (0.9 if words == ('predict',) else 0.3) else ''
+    argv = [f'made-{rng.random()}{ending}' if word == 'DST' else word for word in argv]
     for _ in range(rng.choice([1, 1, 2])):
         flags = [action for action in actions if action.option_strings]
         if flags and rng.random() < 0.8:

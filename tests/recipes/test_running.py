@@ -139,6 +139,7 @@ def start_two_machines(name, *args, cwd, **env):
     return outputs[::-1]
 
 
+@pytest.mark.slow
 def test_two_machines(few_digits, tmp_path, recorded, monkeypatch):
     monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
     env, read = recorded

@@ -52,6 +52,7 @@ def _train(rank, folder):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_four_processes_with_batches_of_different_sizes(tmp_path):
     torch.multiprocessing.spawn(_train, (str(tmp_path),), nprocs=WORLD)
     ranks = [torch.load(tmp_path / f'{rank}.pt') for rank in range(WORLD)]

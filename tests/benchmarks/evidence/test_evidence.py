@@ -204,6 +204,7 @@ def test_intervals():
     assert lines[2:] == ['| 0 | 3 | 51.0 | 1.000 | 2.000 |  |', '| 1 | 3 | 56.0 | 1.000 | 2.000 | +5.0 ± 0.0 (n 3) |']
 
 
+@pytest.mark.slow
 def test_table_1_runs_in_miniature(tmp_path):
     rng = np.random.default_rng(0)
     for split, count in (('train', 8), ('validation', 3)):
