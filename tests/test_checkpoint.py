@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from timm_vipriors.checkpoint import DESCRIPTION, Checkpoint, find_checkpoint
+from timm_vipriors.hierarchy import ClassHierarchy
 
 MODEL = 'test_dsk_resnext'
 
@@ -115,6 +116,7 @@ def test_convolution_as_classifier(tmp_path):
     weight = torch.randn(5, 8, 1, 1)
     checkpoint = saved({'classifier.weight': weight}, tmp_path / 'm.pth')
     assert torch.equal(checkpoint.classifier_weight(), weight[:, :, 0, 0])
+    assert ClassHierarchy.from_checkpoint(tmp_path / 'm.pth') == ClassHierarchy.induce(weight[:, :, 0, 0])
 
 
 @pytest.mark.parametrize(
@@ -132,6 +134,8 @@ def test_no_classifier(content, tmp_path):
     assert checkpoint.num_classes is None
     with pytest.raises(ValueError, match=r'm\.pth has no classifier'):
         checkpoint.classifier_weight()
+    with pytest.raises(ValueError, match=r'm\.pth has no classifier'):
+        ClassHierarchy.from_checkpoint(tmp_path / 'm.pth')
 
 
 def test_weights_under_another_key(model, tmp_path):

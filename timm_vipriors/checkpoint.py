@@ -161,13 +161,14 @@ class Checkpoint:
 def _unwrapped(state: dict[str, Any], classifiers: tuple[str, ...]) -> dict[str, Any]:
     """The state of the model that most of a wrapper's state belongs to, which shows by its classifier."""
     state = clean_state_dict(state)
-    if any(f'{name}.weight' in state for name in classifiers):
+    weights = {f'{name}.weight' for name in classifiers}
+    if weights & state.keys():
         return state
     for prefix, count in Counter(key.partition('.')[0] for key in state).most_common(1):
-        if 2 * count > len(state) and any(f'.{name}.weight' in key for key in state for name in classifiers):
+        if 2 * count > len(state) and any(f'.{weight}' in key for key in state for weight in weights):
             inner = {key[len(prefix) + 1 :]: value for key, value in state.items() if key.startswith(f'{prefix}.')}
             found = _unwrapped(inner, classifiers)
-            if any(f'{name}.weight' in found for name in classifiers):
+            if weights & found.keys():
                 return found
     return state
 

@@ -104,28 +104,6 @@ def test_arch_says_which_layer_it_is(tmp_path):
     assert ClassHierarchy.from_checkpoint(tmp_path / 'm.pth') == ClassHierarchy.induce(right)
 
 
-def test_convolution_as_classifier(tmp_path):
-    weight = torch.randn(5, 8, 1, 1)
-    torch.save({'classifier.weight': weight}, tmp_path / 'm.pth')
-    assert ClassHierarchy.from_checkpoint(tmp_path / 'm.pth') == ClassHierarchy.induce(weight[:, :, 0, 0])
-
-
-@pytest.mark.parametrize(
-    'content',
-    [
-        {'body.weight': torch.ones(3, 3)},
-        {'fc.weight': torch.ones(3, 3, 2, 2)},
-        {'fc.weight': torch.ones(3)},
-        {'state_dict': {}},
-        [torch.ones(2, 2)],
-    ],
-)
-def test_no_classifier(content, tmp_path):
-    torch.save(content, tmp_path / 'm.pth')
-    with pytest.raises(ValueError, match=r'm\.pth has no classifier'):
-        ClassHierarchy.from_checkpoint(tmp_path / 'm.pth')
-
-
 class Harmful:
     def __reduce__(self):
         return print, ('code from a checkpoint was run',)

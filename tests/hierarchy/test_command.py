@@ -22,6 +22,18 @@ def fails(capsys, *argv) -> str:
     return err
 
 
+def check_names_of_folders(checkpoint, tmp_path, names):
+    """Class folders give the tree their names, in timm's order, by the data folder and by its train folder."""
+    out = tmp_path / 'tree.json'
+    for name in names:
+        (tmp_path / 'data' / 'train' / name).mkdir(parents=True)
+        Image.new('L', (2, 2)).save(tmp_path / 'data' / 'train' / name / 'i.png')
+    for folder in ('data', 'data/train'):
+        argv = ['hierarchy', 'induce', str(checkpoint), '-o', str(out), '--force', '--classes', str(tmp_path / folder)]
+        assert main(argv) == 0
+        assert ClassHierarchy.load(out).class_names == names
+
+
 def test_induce_and_show(checkpoint, model, tmp_path, capsys):
     out = tmp_path / 'tree.json'
     assert main(['hierarchy', 'induce', str(checkpoint), '-o', str(out)]) == 0
@@ -38,14 +50,7 @@ def test_class_names_from_a_file_or_a_folder(checkpoint, tmp_path, capsys):
     assert main(['hierarchy', 'induce', str(checkpoint), '-o', str(out), '--classes', str(names)]) == 0
     assert ClassHierarchy.load(out).class_names == ('eins', 'zwei', 'drei', 'vier', 'fünf', 'sechs', 'sieben')
 
-    sorted_by_timm = ('c1', 'c2', 'c3', 'c10', 'c11', 'c20', 'c100')
-    for name in sorted_by_timm:
-        (tmp_path / 'data' / 'train' / name).mkdir(parents=True)
-        Image.new('L', (2, 2)).save(tmp_path / 'data' / 'train' / name / 'i.png')
-    for folder in ('data', 'data/train'):
-        argv = ['hierarchy', 'induce', str(checkpoint), '-o', str(out), '--force', '--classes', str(tmp_path / folder)]
-        assert main(argv) == 0
-        assert ClassHierarchy.load(out).class_names == sorted_by_timm
+    check_names_of_folders(checkpoint, tmp_path, ('c1', 'c2', 'c3', 'c10', 'c11', 'c20', 'c100'))
 
     names.write_text('a\nb\n')
     assert 'got 0 at node 2' in fails(capsys, 'induce', checkpoint, '-o', out, '--force', '--classes', names)
@@ -63,14 +68,7 @@ def test_names_that_contradict_the_checkpoint(model, tmp_path, capsys):
 
 
 def test_a_class_called_train(checkpoint, tmp_path):
-    out, names = tmp_path / 'tree.json', ('bus', 'car', 'cat', 'dog', 'eel', 'ship', 'train')
-    for name in names:
-        (tmp_path / 'data' / 'train' / name).mkdir(parents=True)
-        Image.new('L', (2, 2)).save(tmp_path / 'data' / 'train' / name / 'i.png')
-    for folder in ('data', 'data/train'):
-        argv = ['hierarchy', 'induce', str(checkpoint), '-o', str(out), '--force', '--classes', str(tmp_path / folder)]
-        assert main(argv) == 0
-        assert ClassHierarchy.load(out).class_names == names
+    check_names_of_folders(checkpoint, tmp_path, ('bus', 'car', 'cat', 'dog', 'eel', 'ship', 'train'))
 
 
 def test_groups_and_edges(tmp_path, capsys):
