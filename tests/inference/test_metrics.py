@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import balanced_accuracy_score
 
 from timm_vipriors.inference.ensemble_result import gain_line
-from timm_vipriors.inference.metrics import balanced_accuracy, in_top, paired_gain
+from timm_vipriors.inference.metrics import balanced_accuracy, in_top, paired_gain, wilson
 
 
 @pytest.mark.parametrize('k', [1, 2, 5])
@@ -68,3 +69,9 @@ def test_no_negative_zero_is_printed():
     after[0] = False
     assert gain_line('x', right, after).startswith('gain over x: +0.00 percentage points')
     assert '-0.00 ' not in gain_line('x', right, right)
+
+
+def test_wilson_against_scipy():
+    for hits, count in [(k, n) for n in (1, 2, 10, 97) for k in range(n + 1)] + [(0, 10**6), (999_999, 10**6)]:
+        expected = binomtest(hits, count).proportion_ci(method='wilson')
+        assert wilson(hits, count) == pytest.approx(tuple(expected), rel=1e-9, abs=1e-12), (hits, count)

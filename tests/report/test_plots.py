@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from timm_vipriors.inference.metrics import wilson
 from timm_vipriors.report import plots, read_run
-from timm_vipriors.report.measures import Predictions, wilson
+from timm_vipriors.report.measures import Predictions
 
 from .samples import HEADER, make_scores, write_run
 

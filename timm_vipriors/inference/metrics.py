@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+_Z = 1.959963984540054  # the normal quantile of 0.975
+
 
 def in_top(scores: np.ndarray, targets: np.ndarray, k: int = 1) -> np.ndarray:
     """Whether the target (N,) is among the k highest scores (N, C); of equal ones the first counts as higher.
@@ -61,8 +63,8 @@ def paired_gain(before: np.ndarray, after: np.ndarray) -> tuple[float, float, fl
         return math.nan, math.nan, math.nan
     both, won, lost = (int(np.count_nonzero(x)) for x in (after & before, after & ~before, before & ~after))
     neither = count - both - won - lost
-    p, p_low, p_high = _wilson(both + won, count)
-    q, q_low, q_high = _wilson(both + lost, count)
+    p, q = (both + won) / count, (both + lost) / count
+    (p_low, p_high), (q_low, q_high) = wilson(both + won, count), wilson(both + lost, count)
     product = (both + won) * (lost + neither) * (both + lost) * (won + neither)
     covariance = both * neither - won * lost
     if covariance > 0:  # corrected for continuity
@@ -74,8 +76,13 @@ def paired_gain(before: np.ndarray, after: np.ndarray) -> tuple[float, float, fl
     return gain, gain - math.sqrt(max(down, 0)), gain + math.sqrt(max(up, 0))
 
 
-def _wilson(hits: int, count: int, z: float = 1.959964) -> tuple[float, float, float]:
-    """A proportion and both ends of Wilson's 95 % interval; scipy.stats would take 70 MB and a second to import."""
-    p = hits / count
+def wilson(hits: int, count: int) -> tuple[float, float]:
+    """Both ends of Wilson's 95 % score interval of a share; scipy.stats would take 70 MB and a second to import.
+
+    >>> low, high = wilson(7, 10)
+    >>> f'{low:.3f} to {high:.3f}'
+    '0.397 to 0.892'
+    """
+    p, z = hits / count, _Z
     centre, half = p + z**2 / (2 * count), z * math.sqrt(p * (1 - p) / count + z**2 / (4 * count**2))
-    return p, (centre - half) / (1 + z**2 / count), (centre + half) / (1 + z**2 / count)
+    return max((centre - half) / (1 + z**2 / count), 0.0), min((centre + half) / (1 + z**2 / count), 1.0)

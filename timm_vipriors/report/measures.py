@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import UserError
+from ..inference.metrics import balanced_accuracy, wilson
 from ..inference.scores import Scores
 
 CALIBRATION_BINS = 15
@@ -92,7 +93,7 @@ class Predictions:
     @property
     def balanced_accuracy(self) -> float:
         """The mean accuracy (recall) of the classes that occur."""
-        return float(np.mean([accuracy for _, accuracy, _ in self.accuracy_by_class()]))
+        return balanced_accuracy(self.correct, self.targets)
 
     @property
     def cross_entropy(self) -> float:
@@ -169,17 +170,3 @@ class Predictions:
         """
         classes = self.class_names[self.targets] if self.has_names else self.targets
         return frozenset(zip(self.filenames.tolist(), classes.tolist(), strict=True))
-
-
-def wilson(correct: int, count: int) -> tuple[float, float]:
-    """Wilson's 95 % score interval of a share.
-
-    Example:
-        >>> low, high = wilson(7, 10)
-        >>> f'{low:.3f} to {high:.3f}'
-        '0.397 to 0.892'
-    """
-    from scipy.stats import binomtest  # slow to import
-
-    low, high = binomtest(correct, count).proportion_ci(method='wilson')
-    return float(low), float(high)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from .measures import wilson
+from ..inference.metrics import wilson
 from .runs import TrainingRun
 
 # each CSS variable is drawn in a colour of its own, which the finished SVG has replaced by the variable
