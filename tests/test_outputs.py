@@ -9,7 +9,7 @@ from timm_vipriors.hierarchy import ClassHierarchy
 from .inference.score_files import random_scores, save
 
 
-@pytest.mark.parametrize('command', ['average', 'vote', 'show'])
+@pytest.mark.parametrize('command', ['average', 'vote', 'show', 'report'])
 def test_a_link_in_the_place_of_an_output_is_replaced_and_not_followed(tmp_path, capsys, command):
     """Without --force it is refused, also where the link leads nowhere; with it the target stays as it is."""
     one, two = (
@@ -23,6 +23,7 @@ def test_a_link_in_the_place_of_an_output_is_replaced_and_not_followed(tmp_path,
         'average': ['ensemble', 'average', one, two, '-o', str(link)],
         'vote': ['ensemble', 'vote', '--base', one, two, '--submission', str(link)],
         'show': ['hierarchy', 'show', str(tmp_path / 'tree.json'), '--png', str(link)],
+        'report': ['report', one, '-o', str(link)],
     }[command]
     assert main(line) == 2
     assert 'exists' in capsys.readouterr().err

@@ -266,7 +266,7 @@ def test_agrees_with_the_evaluation_of_the_training(few_digits, tmp_path, monkey
     ('flags', 'message'),
     [
         ('-o taken.npz', 'taken.npz exists: name another file, or write over it with --force'),
-        ('-o nowhere/s.npz', '-o nowhere/s.npz: there is no folder'),
+        ('-o nowhere/s.npz', 'nowhere/s.npz cannot be written: there is no folder nowhere'),
         ('-o s.csv', 's.csv: the name of a score file must end in .npz'),
         ('-o s.npz --tta ten-crop --crop-pct 1 --crop-mode squash', 'ten crops would coincide'),
         ('-o s.npz --tta flip', "expected none, hflip, ten-crop or randaug:N with N in 1 … 9999, got 'flip'"),

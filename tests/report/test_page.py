@@ -296,29 +296,6 @@ def test_the_command_writes_the_page_of_the_function(tmp_path, capsys):
     assert output.read_text(encoding='utf-8') == build(path, run, images=tmp_path / 'images', title='T')
 
 
-def test_a_page_is_not_replaced_without_force(tmp_path):
-    path, output = save(tmp_path / 's.npz', make_scores(5, 3)), tmp_path / 'page.html'
-    output.write_text('mine')
-    with pytest.raises(UserError, match=r'page\.html exists: .* --force'):
-        write_report(output, [path])
-    assert output.read_text() == 'mine'
-    write_report(output, [path], force=True)
-    assert 'mine' not in output.read_text()
-
-
-def test_a_link_in_the_place_of_the_page_is_replaced_and_not_followed(tmp_path):
-    path, link = save(tmp_path / 's.npz', make_scores(5, 3)), tmp_path / 'page.html'
-    for target in (tmp_path / 'mine', tmp_path / 'nowhere'):
-        (tmp_path / 'mine').write_text('mine')
-        link.symlink_to(target)
-        with pytest.raises(UserError, match='exists'):
-            write_report(link, [path])
-        write_report(link, [path], force=True)
-        assert not link.is_symlink() and (tmp_path / 'mine').read_text() == 'mine'
-        assert not (tmp_path / 'nowhere').exists()
-        link.unlink()
-
-
 @pytest.mark.parametrize(
     ('sources', 'options', 'message'),
     [
@@ -328,8 +305,6 @@ def test_a_link_in_the_place_of_the_page_is_replaced_and_not_followed(tmp_path):
         (['s.npz'], {'images': 'nowhere'}, 'nowhere is not a folder'),
         (['run'], {'images': 'empty'}, 'with --images at least one score file'),
         ([], {}, 'expected folders of runs, score files, or both'),
-        (['s.npz'], {'output': 'empty'}, 'is a folder: name a file in it'),
-        (['s.npz'], {'output': 's.npz', 'force': True}, 'is one of the files to report on'),
         (['s.npz'], {'output': 'none/page.html'}, 'no such folder'),
         (['run'] * 9, {}, 'at most 8 runs'),
     ],

@@ -35,19 +35,28 @@ def add_parser(
     return commands.add_parser(name, **texts, formatter_class=HelpFormatter, **kwargs)
 
 
-def check_output(path: str, force: bool) -> None:
+def check_output(path: str, force: bool, inputs: Sequence[str] = ()) -> None:
     """Check the name of a file to write before the work starts.
 
+    Args:
+        path: The file to write.
+        force: It may be there already.
+        inputs: Files to read, none of which may be written over.
+
     Raises:
-        UserError: If it is empty or no regular file, or if there is a file and `force` is not set.
+        UserError: If it cannot be written, or must not be.
     """
     if not path:
         raise UserError('the name of the file to write is empty')
     if os.path.exists(path) and not os.path.isfile(path):
         kind = 'a folder' if os.path.isdir(path) else 'not a regular file'
         raise UserError(f'{path} is {kind}: name a file to write')
+    if os.path.realpath(path) in map(os.path.realpath, inputs):
+        raise UserError(f'{path} is one of the files to read: name another file to write')
     if os.path.lexists(path) and not force:  # a broken link, too
         raise UserError(f'{path} exists: name another file, or write over it with --force')
+    if not os.path.isdir(folder := os.path.dirname(path) or '.'):
+        raise UserError(f'{path} cannot be written: there is no folder {folder}')
 
 
 def read_class_names(path: str) -> list[str]:

@@ -132,14 +132,8 @@ def _check_outputs(args: argparse.Namespace, paths: Sequence[str]) -> None:
     from ..inference.scores import check_score_path
 
     outputs = [path for path in (args.output, args.scores_out, args.submission) if path is not None]
-    inputs = set(map(os.path.realpath, paths))
     for path in outputs:
-        if os.path.realpath(path) in inputs:
-            raise UserError(f'{path} is one of the files to read: name another file to write')
-        check_output(path, args.force)
-        folder = os.path.dirname(path) or '.'
-        if not os.path.isdir(folder):
-            raise UserError(f'{path} cannot be written: there is no folder {folder}')
+        check_output(path, args.force, paths)
         if path == args.scores_out:
             check_score_path(path)
         elif path.lower().endswith(('.npz', '.parquet')):

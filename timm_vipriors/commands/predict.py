@@ -75,9 +75,6 @@ def run(args: argparse.Namespace) -> int:
 
     check_output(args.output, args.force)
     register_image_extensions()
-    folder = os.path.dirname(os.path.abspath(args.output))
-    if not os.path.isdir(folder):
-        raise UserError(f'-o {args.output}: there is no folder {folder}')
     if not os.path.isdir(args.data):
         raise UserError(f'the data folder {args.data} does not exist')
     if bool(args.checkpoint) == args.pretrained:

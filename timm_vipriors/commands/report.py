@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from .common import add_parser
+from .common import add_parser, check_output
 
 _EXAMPLES = [
     'timm-vipriors report output/train/RUN -o report.html',
@@ -38,7 +38,8 @@ def run(args: argparse.Namespace) -> int:
     from ..files import plural
     from ..report import write_report
 
-    write_report(args.output, args.source, images=args.images, title=args.title, force=args.force)
+    check_output(args.output, args.force, args.source)
+    write_report(args.output, args.source, images=args.images, title=args.title)
     runs = sum(map(os.path.isdir, args.source))
     size = os.path.getsize(args.output) / 1000
     print(f'{args.output}: {plural(runs, "run")}, {plural(len(args.source) - runs, "model")}, {size:,.0f} kB')

@@ -19,26 +19,13 @@ _Path = str | os.PathLike
 
 
 def write_report(
-    output: _Path, sources: Sequence[_Path], images: _Path | None = None, title: str | None = None, force: bool = False
+    output: _Path, sources: Sequence[_Path], images: _Path | None = None, title: str | None = None
 ) -> None:
-    """Write the page of `build_report` to a file.
-
-    Args:
-        output: The file.
-        sources: As in `build_report`.
-        images: As in `build_report`.
-        title: As in `build_report`.
-        force: Replace the file if it exists.
+    """Write the page of `build_report` to a file, over one that is there; the other arguments are those of the page.
 
     Raises:
-        UserError: As in `build_report`; or if the file exists, is one of the sources, or cannot be written.
+        UserError: As in `build_report`, or if the file cannot be written.
     """
-    if os.path.isdir(output):
-        raise UserError(f'{output} is a folder: name a file in it, such as report.html')
-    if os.path.exists(output) and any(os.path.exists(s) and os.path.samefile(output, s) for s in sources):
-        raise UserError(f'{output} is one of the files to report on: name another file')
-    if os.path.lexists(output) and not force:  # a link that leads nowhere, too
-        raise UserError(f'{output} exists: name another file, or replace it with --force')
     page = build_report(sources, images, title)
     try:
         with atomic_write(output) as partial:
