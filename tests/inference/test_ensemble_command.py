@@ -2,12 +2,13 @@ import csv
 import os
 import re
 import shlex
+import shutil
 
 import numpy as np
 import pytest
 
 from timm_vipriors.cli import main
-from timm_vipriors.inference import ScoreFile, average, plurality_vote, search, vote, weighted_average
+from timm_vipriors.inference import ScoreFile, average, held_out_weights, plurality_vote, search, vote, weighted_average
 
 from .score_files import names, random_scores, save
 
@@ -50,6 +51,12 @@ def accuracy(scores):
     return f'{100 * np.mean(scores.argmax(axis=1) == TARGETS):.2f}'
 
 
+def balanced(scores):
+    """The mean of the accuracies of the classes."""
+    right = scores.argmax(axis=1) == TARGETS
+    return f'{100 * np.mean([right[c == TARGETS].mean() for c in range(6)]):.2f}'
+
+
 def test_average(files, capsys):
     out = run('average a.npz b.npz:3 c.npz:0.5 -o out.csv --scores-out e.npz --submission s.csv', capsys).out
     expected = weighted_average(list(SCORES.values()), [1, 3, 0.5])
@@ -76,17 +83,59 @@ def test_average(files, capsys):
 
     head, columns, *members, ensemble, gain = out.splitlines()
     assert head == '100 images, 6 classes, targets known for 100'
-    assert columns.split() == ['member', 'model', 'weight', 'top-1', 'top-5']
+    assert columns.split() == ['member', 'model', 'weight', 'top-1', 'balanced', 'top-5']
     weights = {'a': '1', 'b': '3', 'c': '0.5'}
     for line, (name, scores) in zip(members, SCORES.items(), strict=True):
         top5 = np.mean([t in np.argsort(-s)[:5] for s, t in zip(scores, TARGETS, strict=True)])
-        assert line.split() == [f'{name}.npz', f'model-{name}', weights[name], accuracy(scores), f'{100 * top5:.2f}']
-    assert ensemble.split()[:2] == ['average', accuracy(expected)]
+        own = [accuracy(scores), balanced(scores), f'{100 * top5:.2f}']
+        assert line.split() == [f'{name}.npz', f'model-{name}', weights[name], *own]
+        assert own[0] != own[1]
+    assert ensemble.split()[:3] == ['average', accuracy(expected), balanced(expected)]
     best = float(accuracy(SCORES['b']))
     assert gain.startswith(f'gain over b.npz, the best single member here with {best:.2f}: ')
     points = float(accuracy(expected)) - best
     assert f': {points:+.2f} percentage points, 95 % interval ' in gain
     assert sorted(os.listdir()) == ['a.npz', 'b.npz', 'c.npz', 'e.npz', 'out.csv', 's.csv']
+
+
+def test_weights_from_held_out_accuracy(files, capsys):
+    """VIPF's 3 and 1, by files of the same names: the order of members, images and classes changes nothing."""
+    (files / 'held').mkdir()
+    targets, classes = np.arange(60) % 6, np.roll(np.arange(6), 1)
+    for name, skill in {'a': 0.5, 'b': 1.0, 'c': 4.0}.items():  # others are better than on the images to average
+        scores = random_scores(60, 6, ord(name), skill, targets)
+        at = np.argsort(classes)[targets]  # the classes in another order
+        fields = dict(targets=at, class_names=CLASS_NAMES[classes], filenames=np.array([f'{i}' for i in range(60)]))
+        save(files / 'held' / f'{name}.npz', scores[:, classes], **fields)
+    weights = {'a': '1', 'b': '3', 'c': '3'}
+    for members in ('a b c', 'c b a'):
+        out = run(f'average {" ".join(f"{m}.npz" for m in members.split())} --weights-from held', capsys).out
+        found = [line.split()[2] for line in out.splitlines()[2:5]]
+        assert found == [weights[name] for name in members.split()]
+    assert run('average a.npz b.npz c.npz --weights-from held', capsys).out == (
+        run('average a.npz:1 b.npz:3 c.npz:3', capsys).out
+    )
+    held = [str(files / 'held' / f'{name}.npz') for name in 'abc']
+    assert held_out_weights(held) == (1, 3, 3)
+    assert held_out_weights(held[:2], better=2, rest=0) == (0, 2)
+    assert held_out_weights([held[2], str(shutil.copy(held[2], 'same.npz'))]) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    'line, message',
+    [
+        ('average a.npz:2 b.npz --weights-from held', 'leave out those behind the names'),
+        ('average a.npz b.npz --weights-from .', '--weights-from . has the files to average themselves'),
+        ('average a.npz b.npz --weights-from held', 'there is no file held/b.npz: `timm-vipriors predict` writes one'),
+        ('average a.npz --weights-from held', 'weights by accuracy need labelled images, and no file has targets'),
+        ('average c.npz a.npz --weights-from held', 'held/a.npz has 5 classes and held/c.npz has 6'),
+    ],
+)
+def test_mistakes_about_held_out_files(files, capsys, line, message):
+    (files / 'held').mkdir()
+    save(files / 'held' / 'a.npz', random_scores(9, 5))
+    save(files / 'held' / 'c.npz', random_scores(9, 6))
+    assert message in error(line, capsys)
 
 
 def test_the_commands_are_functions(files, capsys):
@@ -112,7 +161,7 @@ def test_vote(files, capsys, listed):
     lines = out.splitlines()
     assert [line.split()[2] for line in lines[2:5]] == ['base', 'votes', 'votes']
     assert lines[2].split()[0] == 'b.npz'
-    assert lines[5].split() == ['vote', f'{100 * after.mean():.2f}', '–']
+    assert lines[5].split() == ['vote', f'{100 * after.mean():.2f}', balanced(np.eye(6)[expected[::-1]]), '–']
     unsure = (base.max(axis=1) < 0.6).sum()
     changed = (expected[::-1] != base.argmax(axis=1)).sum()
     assert 0 < changed < unsure < 100
@@ -179,7 +228,7 @@ def test_without_targets(tmp_path, monkeypatch, capsys):
     for line in ('average a.npz b.npz -o out.csv', 'vote --base a.npz b.npz -o out.csv --force'):
         out = run(line, capsys).out
         assert 'targets known for 0' in out
-        assert all(row.split()[-2:] == ['–', '–'] for row in out.splitlines()[2:5])
+        assert all(row.split()[-3:] == ['–', '–', '–'] for row in out.splitlines()[2:5])
         assert 'gain' not in out
         assert 'became' not in out
         rows = read_csv('out.csv')
@@ -237,7 +286,7 @@ def test_a_path_with_a_number_at_its_end(files, capsys):
         ('average a.npz:1e999', 'weights must be'),
         ('average a.npz:1.2.3', "expected a number as the weight, got '1.2.3'"),
         ('average a.npz:x', 'there is no file a.npz:x'),
-        ('average nowhere.npz:2', 'there is no file nowhere.npz\n'),
+        ('average nowhere.npz:2', 'there is no file nowhere.npz: `timm-vipriors predict` writes one\n'),
         ('average a.npz b.npz ./a.npz:3', './a.npz is named twice'),
         ('search a.npz a.npz', 'a.npz is named twice'),
         ('vote --base b.npz a.npz:3', 'there is no file a.npz:3: only an average has weights'),

@@ -11,6 +11,7 @@ from .common import add_parser, check_output, read_class_names
 
 _AVERAGE = [
     'timm-vipriors ensemble average b7.npz:3 resnest.npz:3 b3.npz -o ensemble.csv',
+    'timm-vipriors ensemble average test/*.npz --weights-from validation \\\n    --submission submission.csv',
     'timm-vipriors ensemble average b7.npz b5.npz --scores-out ensemble.npz --force',
 ]
 _VOTE = [
@@ -43,6 +44,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         examples=_AVERAGE,
     )
     average.add_argument('files', nargs='+', metavar='FILE[:WEIGHT]', help='scores of a model, and its weight if not 1')
+    weights = """a folder with score files of the same names for labelled images that were held out: the models whose
+    top-1 accuracy there is not below the median of all get weight 3, the rest 1"""
+    average.add_argument('--weights-from', metavar='DIR', help=weights)
     vote = _add(
         actions,
         'vote',
@@ -91,7 +95,7 @@ def _add(actions: argparse._SubParsersAction, name: str, **kwargs: Any) -> argpa
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..inference import average, join_files, search, vote
+    from ..inference import average, held_out_weights, join_files, search, vote
     from ..inference.ensemble_result import submission_ids
 
     paths, weights = args.files, None
@@ -103,11 +107,11 @@ def run(args: argparse.Namespace) -> int:
             paths = [args.base, *(path for path in args.files if os.path.realpath(path) != base)]
         if args.action != 'search':
             _check_outputs(args, paths)
-        for path in paths:
-            if not os.path.exists(path):
-                hint = ': only an average has weights' if os.path.exists(re.sub(r':[^:]*$', '', path)) else ''
-                raise UserError(f'there is no file {path}{hint}')
-        joined = join_files(paths, read_class_names(args.classes) if args.classes else None)
+        names = read_class_names(args.classes) if args.classes else None
+        if getattr(args, 'weights_from', None):
+            weights = held_out_weights(join_files(_held_out(args.weights_from, paths, weights), names))
+        _check_files(paths)
+        joined = join_files(paths, names)
         if args.action == 'search':
             print(search(joined, args.metric, args.max_members, args.folds, args.seed))
             return 0
@@ -125,6 +129,24 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(str(e)) from e
     print(result)
     return 0
+
+
+def _check_files(paths: Sequence[str]) -> None:
+    for path in paths:
+        if not os.path.exists(path):
+            hint = ': only an average has weights' if os.path.exists(re.sub(r':[^:]*$', '', path)) else ''
+            raise UserError(f'there is no file {path}{hint}: `timm-vipriors predict` writes one')
+
+
+def _held_out(folder: str, paths: Sequence[str], weights: Sequence[float]) -> list[str]:
+    """The files in a folder that are called as those to average, by whose accuracy these are weighted."""
+    found = [os.path.join(folder, os.path.basename(path)) for path in paths]
+    if any(weight != 1 for weight in weights):
+        raise UserError('the weights come from --weights-from: leave out those behind the names of files')
+    if set(map(os.path.realpath, found)) & set(map(os.path.realpath, paths)):
+        raise UserError(f'--weights-from {folder} has the files to average themselves: their images are not held out')
+    _check_files(found)
+    return found
 
 
 def _check_outputs(args: argparse.Namespace, paths: Sequence[str]) -> None:

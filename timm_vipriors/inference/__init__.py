@@ -3,6 +3,16 @@
 from .ensemble import average, plurality_vote, vote, weighted_average
 from .join import join_files
 from .scores import ScoreFile, Scores
-from .selection import search
+from .selection import held_out_weights, search
 
-__all__ = ['ScoreFile', 'Scores', 'average', 'join_files', 'plurality_vote', 'search', 'vote', 'weighted_average']
+__all__ = [
+    'ScoreFile',
+    'Scores',
+    'average',
+    'held_out_weights',
+    'join_files',
+    'plurality_vote',
+    'search',
+    'vote',
+    'weighted_average',
+]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..files import atomic_write, first_names, plural, text_table
 from .join import Joined
-from .metrics import paired_gain
+from .metrics import balanced_accuracy, paired_gain
 from .scores import Scores
 
 UNKNOWN = '–'
@@ -40,18 +40,22 @@ class Ensemble:
     threshold: float = 0
 
     def __str__(self) -> str:
-        """The members and the ensemble with their accuracies, what a vote changed, and the gain."""
+        """The members and the ensemble with their accuracies, what a vote changed, and the gain.
+
+        `balanced` is the balanced accuracy, the mean over the classes.
+        """
         joined, is_vote = self.joined, self.kind == 'vote'
         targets = np.full(len(joined.filenames), -1) if joined.targets is None else joined.targets
         known = targets >= 0
         right, top5 = (self.predictions == targets)[:, known], [percent(row[known]) for row in self.in_top5]
+        balanced = [f'{100 * balanced_accuracy(row, targets[known]):.2f}' if known.any() else UNKNOWN for row in right]
         after = right[-1]
         paths = [member.file.path for member in joined.members]
-        rows = [('member', 'model', 'role' if is_vote else 'weight', 'top-1', 'top-5')]
+        rows = [('member', 'model', 'role' if is_vote else 'weight', 'top-1', 'balanced', 'top-5')]
         for i, (path, member, cell) in enumerate(zip(paths, joined.members, self.cells, strict=True)):
-            rows.append((path, member.file.model, cell, percent(right[i]), top5[i]))
+            rows.append((path, member.file.model, cell, percent(right[i]), balanced[i], top5[i]))
         # the shares of votes say little about the second to fifth class
-        rows.append((self.kind, '', '', percent(after), UNKNOWN if is_vote else top5[-1]))
+        rows.append((self.kind, '', '', percent(after), balanced[-1], UNKNOWN if is_vote else top5[-1]))
         head = f'{plural(len(known), "image")}, {plural(joined.num_classes, "class", "classes")}'
         lines = [f'{head}, targets known for {known.sum():,}', text_table(rows, left=2)]
         if is_vote:

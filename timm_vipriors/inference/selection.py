@@ -1,6 +1,7 @@
-"""Which models to average: greedy forward selection with replacement.
+"""Which models to average, and with which weights.
 
-After Caruana et al., "Ensemble selection from libraries of models", ICML 2004: the model that helps most is added until
+`held_out_weights` are VIPF's (§4.4): more for the better models. `search` is greedy forward selection with replacement
+after Caruana et al., "Ensemble selection from libraries of models", ICML 2004: the model that helps most is added until
 none helps; one may be added again, and how often it was is its weight. Chosen on labelled images the ensemble looks
 better on these than it is, so the accuracy is also measured on images that the choice has not seen.
 """
@@ -63,6 +64,33 @@ class Selection:
         return f'{text_table(rows, left=2)}\ncross-validated {gain}\n{command}'
 
 
+def held_out_weights(files: Files, better: float = 3.0, rest: float = 1.0) -> tuple[float, ...]:
+    """VIPF's weights of an average: 3 for the better models and 1 for the rest (§4.4).
+
+    Which are better is not in the paper. Here they are those whose top-1 accuracy on labelled images is not below the
+    median of all: the better half, and equal models have equal weights.
+
+    Args:
+        files: Score files of held-out images, or what `join_files` returns; see `join` for the errors.
+        better: The weight of the better models.
+        rest: The weight of the others.
+
+    Raises:
+        ValueError: If no image has a target.
+    """
+    joined, rows = _labelled(files, 'weights by accuracy need')
+    right = [in_top(member.read(rows), joined.targets[rows]).sum() for member in joined.members]
+    return tuple(better if number >= np.median(right) else rest for number in right)
+
+
+def _labelled(files: Files, need: str) -> tuple[Joined, np.ndarray]:
+    """The joined files, and the rows whose targets are known."""
+    joined = files if isinstance(files, Joined) else join_files(files)
+    if joined.targets is None:
+        raise ValueError(f'{need} labelled images, and no file has targets: predict images in folders of their classes')
+    return joined, np.flatnonzero(joined.targets >= 0)
+
+
 def search(
     files: Files,
     metric: Literal['top1', 'top5'] = 'top1',
@@ -74,10 +102,7 @@ def search(
 
     The arguments are those of `greedy_search`. All scores are loaded into memory.
     """
-    joined = files if isinstance(files, Joined) else join_files(files)
-    if joined.targets is None:
-        raise ValueError('a search needs labelled images, and no file has targets')
-    rows = np.flatnonzero(joined.targets >= 0)
+    joined, rows = _labelled(files, 'a search needs')
     scores = [member.read(rows) for member in joined.members]
     found = greedy_search(scores, joined.targets[rows], metric, max_members, folds, seed)
     paths, models = zip(*((member.file.path, member.file.model) for member in joined.members), strict=True)
