@@ -184,8 +184,8 @@ def test_edges_of_a_random_tree(edges, seed):
     ('text', 'names', 'message'),
     [
         ('x a\nx b\ny a\n', 'a b', "line 3: 'a' has two parents, 'x' and 'y'"),
-        ('x a\nx b\np q\nq p\n', 'a b', "cycle through 'q'"),
-        ('b a\na b\n', 'a b', "cycle through 'a'"),
+        ('x a\nx b\np q\nq p\n', 'a b', "cycle through 'p', 'q'"),
+        ('b a\na b\n', 'a b', "cycle through '[ab]', '[ab]'"),
         ('a a\nx b\n', 'a b', "cycle through 'a'"),
         ('x a\nx b\n', 'a b c d', "missing are 'c', 'd'"),
         ('', 'a b', "missing are 'a', 'b'"),

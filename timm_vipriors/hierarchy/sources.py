@@ -2,14 +2,14 @@
 
 import json
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
-from operator import index
 from pathlib import Path
 
 import numpy as np
 
-from ..files import first_names
+from .checks import checked_names, name_differences, quoted
 
 FORMAT = {'format': 'timm-vipriors hierarchy', 'version': 1}
 Tree = tuple[list[int], Sequence[str], dict[int, str]]  # the arguments of ClassHierarchy
@@ -129,54 +129,6 @@ def _contract(
     return parents, class_names, {last - i: names[key] for i, (key, _) in enumerate(found) if key in names}
 
 
-def checked_parents(parents: Sequence[int]) -> tuple[int, ...]:
-    """The parents of a tree as Python's integers, each an id or −1, which one node has; or a ValueError."""
-    for node, parent in enumerate(parents):
-        if not hasattr(parent, '__index__') or isinstance(parent, bool) or not -1 <= parent < len(parents):
-            last = len(parents) - 1
-            raise ValueError(f'expected a parent in 0 … {last}, or -1 for the root, got {parent!r} at node {node}')
-    roots = [node for node, parent in enumerate(parents) if parent == -1]
-    if len(roots) != 1:
-        raise ValueError(f'expected one root, a node whose parent is -1, got {quoted(roots) or "none"}')
-    return tuple(map(index, parents))
-
-
-def children_of(parents: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    """The children of each node, in the order of their ids."""
-    children: list[list[int]] = [[] for _ in parents]
-    for node, parent in enumerate(parents):
-        if parent != -1:
-            children[parent].append(node)
-    return tuple(map(tuple, children))
-
-
-def checked_names(class_names: Iterable[str]) -> tuple[str, ...]:
-    """The names of at least two classes, each a string of its own, or a ValueError."""
-    listed = isinstance(class_names, Iterable) and not isinstance(class_names, str)
-    names = tuple(class_names) if listed else ()
-    if not listed or not all(isinstance(name, str) for name in names):
-        raise ValueError(f'expected class names as a list of strings, got {class_names!r}')
-    if len(names) < 2:
-        raise ValueError(f'expected at least 2 classes, got {len(names)}')
-    if len(set(names)) < len(names):
-        seen: set[str] = set()
-        twice = [name for name in names if name in seen or seen.add(name)]
-        raise ValueError(f'expected a different name for each class, twice there are {quoted(twice)}')
-    return names
-
-
-def name_differences(names: Iterable[str], expected: Iterable[str]) -> str:
-    """Which names are missing and which are not known, as part of a sentence; empty if they are the same."""
-    given, known = set(names), set(expected)
-    parts = {'missing are': known - given, 'not known are': given - known}
-    return ', '.join(f'{what} {quoted(sorted(which, key=repr))}' for what, which in parts.items() if which)
-
-
-def quoted(names: Iterable[object]) -> str:
-    """The first few names in quotes."""
-    return first_names(map(repr, names))
-
-
 def _read_edges(file: Path) -> dict[str, str]:
     """The parent of each child in a file of edges without cycles."""
     parent_of: dict[str, str] = {}
@@ -189,14 +141,8 @@ def _read_edges(file: Path) -> dict[str, str]:
         parent, child = ids
         if parent_of.setdefault(child, parent) != parent:
             raise ValueError(f'line {number}: {child!r} has two parents, {parent_of[child]!r} and {parent!r}')
-    rooted: set[str] = set()
-    for start in parent_of:
-        walk: dict[str, None] = {}
-        node = start
-        while node in parent_of and node not in rooted:
-            if node in walk:
-                raise ValueError(f'expected a tree, got a cycle through {node!r}')
-            walk[node] = None
-            node = parent_of[node]
-        rooted.update(walk)
+    try:
+        TopologicalSorter({child: [parent] for child, parent in parent_of.items()}).prepare()
+    except CycleError as e:
+        raise ValueError(f'expected a tree, got a cycle through {quoted(e.args[1][1:])}') from e
     return parent_of

@@ -15,6 +15,7 @@ import torch
 from ..checkpoint import Checkpoint
 from ..files import atomic_write
 from . import sources, wordnet
+from .checks import check_tree, checked_names, checked_node_names, checked_parents, children_of, name_differences
 from .drawing import tree_figure, tree_lines
 
 
@@ -57,35 +58,18 @@ class ClassHierarchy:
         class_names: Sequence[str] | None = None,
         node_names: Mapping[int, str] | None = None,
     ) -> None:
-        self.parents = sources.checked_parents(parents)
+        self.parents = checked_parents(parents)
         self.num_nodes = len(self.parents)
         self.root = self.parents.index(-1)
-        self._children = sources.children_of(self.parents)
+        self._children = children_of(self.parents)
         self.order = self._walk()
-        if len(self.order) < self.num_nodes:
-            node = min(set(range(self.num_nodes)) - set(self.order))
-            raise ValueError(f'expected a tree, got a cycle at or above node {node}')
-
         if class_names is None:  # the classes are the ids below all inner nodes
             first = next((node for node, below in enumerate(self._children) if below), self.num_nodes)
             class_names = [str(label) for label in range(first)]
-        self.class_names = sources.checked_names(class_names)
+        self.class_names = checked_names(class_names)
         self.num_classes = len(self.class_names)
-        if self.num_classes >= self.num_nodes:
-            raise ValueError(
-                f'expected a name for each class, got {self.num_classes} for a tree of {self.num_nodes} nodes'
-            )
-        for node, below in enumerate(self._children):
-            if below if node < self.num_classes else len(below) < 2:
-                raise ValueError(
-                    f'expected no children at nodes 0 … {self.num_classes - 1}, the classes, and at least 2 at all '
-                    f'others, got {len(below)} at node {node}'
-                )
-        inner_nodes = range(self.num_classes, self.num_nodes)
-        for node, name in (node_names or {}).items():
-            if not isinstance(node, int) or node not in inner_nodes or not isinstance(name, str):
-                raise ValueError(f'expected names of inner nodes, got {name!r} for node {node!r}')
-        self.node_names = dict(sorted((node_names or {}).items()))
+        check_tree(self.parents, self._children, self.order, self.num_classes)
+        self.node_names = checked_node_names(node_names or {}, range(self.num_classes, self.num_nodes))
 
     @classmethod
     def induce(cls, weight: torch.Tensor | np.ndarray, class_names: Sequence[str] | None = None) -> 'ClassHierarchy':
@@ -121,7 +105,7 @@ class ClassHierarchy:
         checkpoint = Checkpoint.read(path)
         own = checkpoint.class_names
         if own is not None and class_names is not None and list(class_names) != own:
-            differing = sources.name_differences(class_names, own) or 'they are the same names in another order'
+            differing = name_differences(class_names, own) or 'they are the same names in another order'
             raise ValueError(f'the class names are not those of {checkpoint.path}: {differing}')
         return cls.induce(checkpoint.classifier_weight(use_ema), own if class_names is None else class_names)
 
@@ -202,8 +186,8 @@ class ClassHierarchy:
             >>> tree.reordered(['car', 'cat', 'dog']).parents
             (4, 3, 3, 4, -1)
         """
-        names = sources.checked_names(class_names)
-        if differing := sources.name_differences(names, self.class_names):
+        names = checked_names(class_names)
+        if differing := name_differences(names, self.class_names):
             raise ValueError(f'the classes are not those of the tree: {differing}')
         leaf_of = {name: leaf for leaf, name in enumerate(self.class_names)}
         parents = [self.parents[leaf_of[name]] for name in names]

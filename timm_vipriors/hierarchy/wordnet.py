@@ -8,7 +8,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from .sources import Tree, checked_names, quoted, tree_from_parents
+from .checks import checked_names, quoted
+from .sources import Tree, tree_from_parents
 
 FOLDER = Path('/usr/share/wordnet')  # of Debian's package wordnet-base
 

@@ -5,13 +5,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import UserError
-from ..inference.metrics import balanced_accuracy, wilson
+from ..inference.metrics import balanced_accuracy, in_top, wilson
 from ..inference.scores import Scores
 
 CALIBRATION_BINS = 15
 PROBABILITY_FLOOR = 1e-12  # a vote may give the true class 0, whose logarithm would hide all other images
-
-_CHUNK = 4096  # rows at a time, so that 50,000 × 1,000 scores need no second copy
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +27,7 @@ class Predictions:
         predicted: The class with the highest score, the first among equals, (N,).
         confidence: That score, (N,).
         target_score: The true class's score, (N,).
-        target_rank: Its rank, 0 for the highest; equal scores rank by class index, (N,).
+        in_five: Whether it is one of the five highest; equal scores rank by class index, (N,).
     """
 
     model: str
@@ -40,7 +38,7 @@ class Predictions:
     predicted: np.ndarray
     confidence: np.ndarray
     target_score: np.ndarray
-    target_rank: np.ndarray
+    in_five: np.ndarray
 
     @classmethod
     def of(cls, scores: Scores) -> 'Predictions':
@@ -51,14 +49,11 @@ class Predictions:
         targets = np.full(count, -1) if scores.targets is None else scores.targets
         has_names = scores.class_names is not None
         names = scores.class_names if has_names else np.arange(classes).astype(str)
-        parts = []
-        for start in range(0, count, _CHUNK):
-            block, target = scores.scores[start : start + _CHUNK], targets[start : start + _CHUNK, None]
-            own = np.take_along_axis(block, np.maximum(target, 0), axis=1)
-            before = (block > own) | ((block == own) & (np.arange(classes) < target))
-            parts.append((block.argmax(axis=1), block.max(axis=1).astype(float), own[:, 0], before.sum(axis=1)))
+        own = np.take_along_axis(scores.scores, np.maximum(targets, 0)[:, None], axis=1)[:, 0]
+        predicted, confidence = scores.scores.argmax(axis=1), scores.scores.max(axis=1).astype(float)
+        in_five = in_top(scores.scores, targets, 5)
         return cls(
-            scores.model, names, has_names, scores.filenames, targets, *map(np.concatenate, zip(*parts, strict=True))
+            scores.model, names, has_names, scores.filenames, targets, predicted, confidence, own, in_five
         )
 
     def __len__(self) -> int:
@@ -67,7 +62,7 @@ class Predictions:
 
     def labelled(self) -> 'Predictions':
         """The rows whose true class is known, which may be none."""
-        rows = ('filenames', 'targets', 'predicted', 'confidence', 'target_score', 'target_rank')
+        rows = ('filenames', 'targets', 'predicted', 'confidence', 'target_score', 'in_five')
         return replace(self, **{name: getattr(self, name)[self.targets >= 0] for name in rows})
 
     @property
@@ -88,7 +83,7 @@ class Predictions:
     @property
     def top5(self) -> float | None:
         """The share of images whose true class has one of the five highest scores; None with five classes or fewer."""
-        return float((self.target_rank < 5).mean()) if len(self.class_names) > 5 else None
+        return float(self.in_five.mean()) if len(self.class_names) > 5 else None
 
     @property
     def balanced_accuracy(self) -> float:
