@@ -91,14 +91,7 @@ def test_equal_scores_rank_by_class_index():
     scores = np.full((6, 6), 1 / 6, dtype=np.float32)
     m = Predictions.of(Scores(scores, np.arange(6).astype(str), np.arange(6), None, ''))
     assert m.predicted.tolist() == [0] * 6
-    assert m.target_rank.tolist() == [0, 1, 2, 3, 4, 5]
-
-
-def test_chunks_change_nothing(monkeypatch):
-    whole = Predictions.of(make_scores(100, 9, unknown=3))
-    monkeypatch.setattr('timm_vipriors.report.measures._CHUNK', 7)
-    for name, value in vars(Predictions.of(make_scores(100, 9, unknown=3))).items():
-        assert np.array_equal(value, getattr(whole, name)), name
+    assert m.in_five.tolist() == [True] * 5 + [False]
 
 
 def test_a_confidence_on_an_edge_is_in_the_lower_bin():

@@ -52,9 +52,7 @@ class Predictions:
         own = np.take_along_axis(scores.scores, np.maximum(targets, 0)[:, None], axis=1)[:, 0]
         predicted, confidence = scores.scores.argmax(axis=1), scores.scores.max(axis=1).astype(float)
         in_five = in_top(scores.scores, targets, 5)
-        return cls(
-            scores.model, names, has_names, scores.filenames, targets, predicted, confidence, own, in_five
-        )
+        return cls(scores.model, names, has_names, scores.filenames, targets, predicted, confidence, own, in_five)
 
     def __len__(self) -> int:
         """The number of images."""
