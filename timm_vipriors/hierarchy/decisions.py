@@ -40,11 +40,25 @@ class TreeDecisions:
         return [(node, float(self.node_probabilities[node, image])) for node in reversed(self.tree.path(label))]
 
 
+def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
+    """Logarithms (B, C) of probabilities, in float64, which take the place of logits in a tree.
+
+    They are the logits less a number that is the same for all classes of an image. It cancels among siblings, so soft
+    and hard inference are exact; the sums of TreeSupervisionLoss's mode 'path' would not be, where classes are at
+    different depths. A probability of 0, which was too small for float32, counts as the least positive number there.
+    The mean over views or models stands for itself: its decisions are those of its probabilities.
+
+    >>> log_probabilities(np.array([[1.0, 0.0]], np.float32)).round(2).tolist()
+    [[0.0, -103.28]]
+    """
+    return np.log(np.maximum(probabilities.astype(np.float64), float(np.finfo(np.float32).smallest_subnormal)))
+
+
 def tree_decisions(logits: torch.Tensor | np.ndarray, tree: ClassHierarchy) -> TreeDecisions:
     """Decide by soft and hard inference. A node's score is the mean of its leaves' logits.
 
     Args:
-        logits: (B, C), finite.
+        logits: (B, C), finite; or log-probabilities, see `log_probabilities`.
         tree: The tree; its leaves are in the order of the logits.
 
     Raises:
