@@ -79,7 +79,7 @@ def tree_accuracy(logits: np.ndarray, targets: np.ndarray, tree: ClassHierarchy)
         >>> found.inside[[3]], found.decided[[3, 4]]  # a cat taken for a dog, but for an animal
         (array([1]), array([0, 2]))
         >>> found.distances
-        array([1, 0, 1])
+        array([1, 0, 1, 0])
     """
     if targets.shape != logits.shape[:1] or not ((targets >= 0) & (targets < tree.num_classes)).all():
         raise ValueError(f'expected {len(logits)} targets of 0 … {tree.num_classes - 1}, all known')
