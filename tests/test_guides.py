@@ -208,7 +208,7 @@ def test_lists_of_the_challenge(tmp_path, monkeypatch):
         for folder, file in rows:
             for path in (tmp_path / 'IMAGENET' / 'train' / folder, tmp_path / 'IMAGENET' / 'val' / folder):
                 path.mkdir(parents=True, exist_ok=True)
-                (path / file).touch()
+                (path / file).write_text('x')
     (tmp_path / 'test.pickle').write_bytes(pickle.dumps(['n2/val2.JPEG', 'n1/val1.JPEG']))
     for mark in ('lists', 'test images'):
         code = re.search(rf'<!-- {mark} -->\n```sh\n(.*?)```', GUIDES['challenge'], re.DOTALL)[1]

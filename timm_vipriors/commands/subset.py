@@ -13,6 +13,7 @@ _EXAMPLES = [
     'timm-vipriors subset imagenet/train imagenet50 --per-class 50',
     'timm-vipriors subset imagenet/train imagenet50 \\\n    --splits train=50,val=50,test=100 --seed 1 --copy',
     'timm-vipriors subset imagenet50/train holdout --splits train=80%,val=20%',
+    'timm-vipriors subset data/train data/val final --splits train=96%,val=4%',
     'timm-vipriors subset imagenet/train imagenet50 --list manifest.csv',
     'timm-vipriors subset imagenet/train imagenet50 \\\n    --list train=train.txt --list val=val.txt',
 ]
@@ -25,10 +26,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         help='choose a few images of each class for training and validation',
         description='Make class-balanced, disjoint splits DST/SPLIT/CLASS/FILE of an image folder SRC/CLASS/FILE, and '
         'DST/manifest.csv, which lists them. After an interruption the same command resumes. The choice in a class '
-        'depends on no other class, and a smaller first split is a part of a larger one.',
+        'depends on no other class, and a smaller first split is a part of a larger one. Several folders with the same '
+        'classes are merged: images with the same content are taken once, and of those with the same name each gets '
+        "its folder's name in front.",
         examples=_EXAMPLES,
     )
-    subset.add_argument('source', metavar='SRC', help='the folder with a folder of images for each class')
+    subset.add_argument('source', nargs='+', metavar='SRC', help='a folder with a folder of images for each class')
     subset.add_argument('dst', metavar='DST', help='the folder to make')
     subset.add_argument('--per-class', type=int, metavar='N', help='images of each class in every split')
     subset.add_argument(
@@ -51,7 +54,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..data.datasets import describe_skipped, skipped_files
+    from ..data.sources import folder_source
     from ..data.subset import MANIFEST, make_subset
 
     if args.list and (args.per_class, args.splits, args.seed) != (None, None, None):
@@ -61,13 +64,14 @@ def run(args: argparse.Namespace) -> int:
     manifest = os.path.join(args.dst, MANIFEST)
     there = 'is there already, ' if os.path.exists(manifest) else ''
     try:
-        counts = make_subset(args.source, args.dst, splits, seed=args.seed or 0, lists=lists, copy=args.copy)
+        source = folder_source(*args.source, repeated=bool(lists))
+        counts = make_subset(source, args.dst, splits, seed=args.seed or 0, lists=lists, copy=args.copy)
     except OSError as e:
         raise UserError(f'{e} (the same command resumes from there)') from e
     classes = {name for split in counts for name in os.listdir(os.path.join(args.dst, split))}
     images = ', '.join(f'{number} in {split}' for split, number in counts.items()).replace(' in', ' images in', 1)
-    if not args.list and (skipped := skipped_files(args.source)):
-        print(f'{args.source}: {describe_skipped(skipped)}', file=sys.stderr)
+    for note in () if args.list else source.notes:
+        print(note, file=sys.stderr)
     print(f'{args.dst}: {there}{len(classes)} classes, {images}; {manifest} makes it again (--list)')
     return 0
 

@@ -1,4 +1,4 @@
-"""Small class-balanced, disjoint splits of an image folder, as links or copies, with a manifest that makes them again.
+"""Small class-balanced, disjoint splits of image folders, as links or copies, with a manifest that makes them again.
 
 The images are chosen first, so that whatever is wrong shows before anything is made. The subset is built in
 `DST.partial`, where a later call resumes after an interruption, and renamed to `DST` once it is complete.
@@ -10,15 +10,14 @@ import os
 import random
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from itertools import accumulate, pairwise
 from pathlib import Path
 
 from ..errors import UserError
 from ..files import exclusive_lock, first_names, plural, printable, progress, with_filename
-from .datasets import describe_skipped, image_extensions, skipped_files
+from .sources import ImageSource, folder_source
 
 MANIFEST = 'manifest.csv'
 _HEADER = ['split', 'class', 'file']
@@ -27,7 +26,7 @@ Row = tuple[str, str, str]  # split, class, file
 
 
 def make_subset(
-    source: str | os.PathLike,
+    source: str | os.PathLike | Sequence[str | os.PathLike] | ImageSource,
     root: str | os.PathLike,
     splits: Mapping[str, int | float] | None = None,
     *,
@@ -35,7 +34,7 @@ def make_subset(
     lists: str | os.PathLike | Mapping[str, str | os.PathLike] | None = None,
     copy: bool = False,
 ) -> dict[str, int]:
-    """Make disjoint splits of an ImageFolder, with the same number of images of every class, or those of a list.
+    """Make disjoint splits of an image folder, with the same number of images of every class, or those of a list.
 
     Images `source/<class>/<file>` become `root/<split>/<class>/<file>`, and `root/manifest.csv` lists them. The choice:
     the names of a class are sorted, then shuffled by the seed and the class's name; the first images go to the first
@@ -43,10 +42,11 @@ def make_subset(
     split is a part of a larger one. Nothing is overwritten, and nothing is written to the source.
 
     Args:
-        source: The folder with a folder for each class, which holds its images directly. Hidden ones are ignored.
+        source: The folder with a folder for each class, which holds its images directly; several, which are merged as
+            `folder_source` says; or an `ImageSource`, whose `notes` then say what was left out.
         root: The folder to make. It must not exist, be empty, or hold this very subset, which is then checked.
         splits: Images of each class, by the split's name: numbers, or fractions of the class as floats up to 1.0,
-            rounded so that fractions that add up to 1.0 leave no image out.
+            rounded so that each split has an image and fractions that add up to 1.0 leave none out.
         seed: Seed of the choice.
         lists: Instead of `splits` the images themselves: a manifest (CSV with the header `split,class,file`), or
             by the split's name files with the columns `class,file` or with lines `class/file`.
@@ -57,28 +57,29 @@ def make_subset(
         The number of images by split.
 
     Raises:
-        UserError: If the source is not an ImageFolder or has too few images, a list is wrong, the target holds anything
+        UserError: If the source has no class folders or too few images, a list is wrong, the target holds anything
             else, or an argument is out of range.
         OSError: If a file cannot be read or written. `root.partial` stays, and the same call resumes there.
     """
-    source, root = os.fspath(source), os.fspath(root)
-    suffixes = image_extensions()
+    root = os.fspath(root)
     if bool(splits) == bool(lists):
         raise UserError('say which images: how many of each class (--per-class, --splits), or --list FILE, not both')
-    classes = _class_names(source)
     final = os.path.realpath(root)
     partial = f'{final}.partial'
-    _check_target(root, [source, *(os.path.join(source, name) for name in classes)])
+    _check_target(root)
     _check_target(partial)
+    if not isinstance(source, ImageSource):
+        folders = [source] if isinstance(source, str | os.PathLike) else source
+        source = folder_source(*folders, repeated=bool(lists))
+    _check_apart(root, source.folders)
     try:
-        if splits:
-            rows = _chosen_rows(source, classes, splits, seed, suffixes)
-        else:
-            rows = _listed_rows(source, lists, suffixes)
+        rows = _chosen_rows(source, splits, seed) if splits else _listed_rows(source, lists)
         manifest = _manifest(rows)
     except UnicodeEncodeError as e:
         name = e.object[: e.end].rpartition('\n')[2]
         raise UserError(f'{name!a}: the name is not in UTF-8, which the manifest is: rename it') from None
+    if empty := [image for _, name, file in rows if not os.path.getsize(image := source.images[name][file])]:
+        raise UserError(f'{plural(len(empty), "image")} of 0 bytes: {first_names(empty)}: replace or remove them')
     if not os.path.exists(os.path.join(final, MANIFEST)):
         _build(source, partial, rows, manifest, copy)
         with suppress(FileNotFoundError):
@@ -89,23 +90,8 @@ def make_subset(
     return dict(Counter(split for split, _, _ in rows))
 
 
-def _class_names(source: str) -> list[str]:
-    if not os.path.isdir(source):
-        raise UserError(f'{source!r} is not a folder that exists: expected a folder with a folder for each class')
-    names = sorted(entry.name for entry in os.scandir(source) if entry.is_dir() and not entry.name.startswith('.'))
-    if not names:
-        raise UserError(f'{printable(source)} has no class folders: expected its images as SRC/CLASS/FILE')
-    return names
-
-
-def _check_target(root: str, images: Iterable[str] = ()) -> None:
-    """Raise if something is there that is not a subset, or the beginning of one, or if it lies among the images."""
-    for folder in images:
-        paths = [os.path.realpath(folder), os.path.realpath(root)]
-        if os.path.commonpath(paths) in paths:
-            raise UserError(
-                f'{printable(root)} and {printable(folder)} must not lie one in the other: name another one'
-            )
+def _check_target(root: str) -> None:
+    """Raise if something is there that is not a subset, or the beginning of one."""
     if os.path.lexists(root) and not os.path.isdir(root):
         raise UserError(f'{printable(root)} exists and is not a folder: name another one')
     names = os.listdir(root) if os.path.isdir(root) else []
@@ -113,61 +99,57 @@ def _check_target(root: str, images: Iterable[str] = ()) -> None:
         raise UserError(f'{printable(root)} exists and is not empty: name another folder, or remove it first')
 
 
-def _image_names(folder: str, suffixes: Collection[str]) -> list[str]:
-    """The names of the images in a class folder, sorted."""
-    names = []
-    for entry in list(os.scandir(folder)):
-        if entry.name.startswith('.'):
-            continue
-        if entry.is_dir():
-            advice = 'if the classes lie in splits, name one of these as SRC'
-            raise UserError(f'{printable(entry.path)} is a folder in a class folder: expected SRC/CLASS/FILE; {advice}')
-        if os.path.splitext(entry.name)[1].lower() in suffixes:
-            if not entry.is_file():  # left out, it would change the choice without a word
-                raise UserError(f'{printable(entry.path)} is a broken link, or not a file: repair or remove it')
-            names.append(entry.name)
-    return sorted(names)
+def _check_apart(root: str, folders: Iterable[str]) -> None:
+    """Raise if the target lies in a folder of images, or one of these in it."""
+    for folder in folders:
+        paths = [os.path.realpath(folder), os.path.realpath(root)]
+        if os.path.commonpath(paths) in paths:
+            raise UserError(
+                f'{printable(root)} and {printable(folder)} must not lie one in the other: name another one'
+            )
 
 
-def _chosen_rows(
-    source: str, classes: Sequence[str], splits: Mapping[str, int | float], seed: int, suffixes: Collection[str]
-) -> list[Row]:
+def _chosen_rows(source: ImageSource, splits: Mapping[str, int | float], seed: int) -> list[Row]:
     """The rows of a random choice. It looks at all classes before it fails for those with too few images."""
     for split, number in splits.items():
-        _check_names(split)
+        _check_split(split)
         if not (0 < number <= 1 if isinstance(number, float) else type(number) is int and number >= 1):
             raise UserError(f'the split {split!r} must have at least 1 image, or a fraction up to 1.0, got {number!r}')
     fractions = isinstance(next(iter(splits.values())), float)
-    ends = list(accumulate(splits.values(), initial=0))
-    if any(isinstance(n, float) != fractions for n in splits.values()) or (fractions and ends[-1] > 1 + 1e-9):
+    total = sum(splits.values())
+    if any(isinstance(n, float) != fractions for n in splits.values()) or (fractions and total > 1 + 1e-9):
         raise UserError(f'the splits must be numbers, or fractions that add up to 100 % at most, not both: {splits}')
 
-    rows, short = [], {}
-    for name in progress(classes, len(classes), 'choosing', unit='folder'):
-        images = _image_names(os.path.join(source, name), suffixes)
-        # fractions end at rounded places, so that no image is lost or taken twice
-        places = [round(end * len(images)) for end in ends] if fractions else ends
-        if places[-1] > len(images) or len(set(places)) < len(places):
-            short[name] = len(images)
-            continue
-        random.Random(f'{seed}/{name}').shuffle(images)
-        for split, (start, end) in zip(splits, pairwise(places), strict=True):
-            rows += ((split, name, file) for file in images[start:end])
+    least = len(splits) if fractions else total
+    short = [f'{name!r} has {len(images)}' for name, images in source.images.items() if len(images) < least]
     if short:
-        least = 'one image in each split' if fractions else f'the {plural(ends[-1], "image")} needed'
-        wanted = ' + '.join(f'{n:.0%} for {split}' if fractions else f'{n} for {split}' for split, n in splits.items())
-        skipped = skipped_files(source)
+        needed = ' + '.join(f'{n:.0%} for {split}' if fractions else f'{n} for {split}' for split, n in splits.items())
         raise UserError(
-            f'{len(short)} of {len(classes)} classes in {printable(source)} have fewer than {least} ({wanted}): '
-            f'{first_names(f"{name!r} has {count}" for name, count in short.items())}. Use smaller numbers '
-            f'(--per-class, --splits), or remove these folders{f"; {describe_skipped(skipped)}" if skipped else ""}'
+            f'{len(short)} of {len(source.images)} classes in {source.name} have fewer than the '
+            f'{plural(least, "image")} needed ({"one in each split: " if fractions else ""}{needed}): '
+            f'{first_names(short)}. {"Add images" if fractions else "Use smaller numbers (--per-class, --splits)"}, or '
+            f'remove these folders{"".join(f"; {note}" for note in source.notes)}'
         )
+    rows = []
+    for name, images in source.images.items():
+        files = sorted(images)
+        random.Random(f'{seed}/{name}').shuffle(files)
+        for split, (start, end) in zip(splits, pairwise(_places(splits, len(files))), strict=True):
+            rows += ((split, name, file) for file in files[start:end])
     return rows
 
 
-def _listed_rows(
-    source: str, lists: str | os.PathLike | Mapping[str, str | os.PathLike], suffixes: Collection[str]
-) -> list[Row]:
+def _places(splits: Mapping[str, int | float], images: int) -> list[int]:
+    """Where the splits begin and end in a class. Fractions end at rounded places, so that no image is lost or twice."""
+    ends = list(accumulate(splits.values(), initial=0))
+    places = [0]
+    for left, end in zip(reversed(range(len(splits))), ends[1:], strict=True):
+        rounded = round(end * images) if isinstance(end, float) else end
+        places.append(min(max(rounded, places[-1] + 1), images - left))  # at least one image for each
+    return places
+
+
+def _listed_rows(source: ImageSource, lists: str | os.PathLike | Mapping[str, str | os.PathLike]) -> list[Row]:
     """The rows of lists, which may come from anyone: by class, in it by split, in it as they are listed."""
     split_of: dict[tuple[str, str], str] = {}  # by class and file
     for split, path in lists.items() if isinstance(lists, Mapping) else [(None, lists)]:
@@ -182,9 +164,9 @@ def _listed_rows(
                         if cells != header:
                             raise UserError(f'got the header {",".join(cells)!r:.80}')
                     elif split is None:
-                        _add_row(split_of, source, cells, suffixes)
+                        _add_row(split_of, source, cells)
                     else:
-                        _add_row(split_of, source, [split, *'/'.join(cells).split('/', 1)], suffixes)
+                        _add_row(split_of, source, [split, *'/'.join(cells).split('/', 1)])
             except (UnicodeDecodeError, csv.Error, UserError) as e:
                 form = f'expected CSV in UTF-8 with {",".join(header)}; a {"list" if split is None else "manifest"} '
                 form += 'of one split is given as SPLIT=FILE' if split is None else 'is given without SPLIT='
@@ -196,28 +178,24 @@ def _listed_rows(
     return sorted(rows, key=lambda row: (row[1], first[row[:2]]))
 
 
-def _add_row(split_of: dict[tuple[str, str], str], source: str, cells: list[str], suffixes: Collection[str]) -> None:
+def _add_row(split_of: dict[tuple[str, str], str], source: ImageSource, cells: list[str]) -> None:
     if len(cells) != len(_HEADER):
         raise UserError(f'got {",".join(cells)!r:.80}')
     split, name, file = cells
     file = file.removeprefix(f'{name}/')
-    _check_names(split, name, file)
-    image = os.path.join(source, name, file)
-    if not os.path.isfile(image):
-        raise UserError(f'there is no file {printable(image)}')
-    if os.path.splitext(file)[1].lower() not in suffixes:
-        raise UserError(f'{printable(image)} is not an image by its ending')
+    _check_split(split)
+    if file not in source.images.get(name, ()):
+        raise UserError(f'there is no image {f"{name}/{file}"!r:.300} in {source.name}')
     if (name, file) in split_of:
         raise UserError(f'{f"{name}/{file}"!r} is listed twice, for {split!r} after {split_of[name, file]!r}')
     split_of[name, file] = split
 
 
-def _check_names(split: str, *others: str) -> None:
-    """Raise if a split, or a class or file, is not the name of a visible entry of a folder."""
-    names = split, *others
-    plain = (0 < len(n) < 256 and n == os.path.basename(n) and n[0] != '.' and '\0' not in n for n in names)
-    if not all(plain) or '\\' in split or split.lower() == MANIFEST:
-        raise UserError(f'expected plain names, not hidden, without folders, got {", ".join(map(repr, names))}')
+def _check_split(name: str) -> None:
+    """Raise if it is not the name of a visible folder."""
+    plain = 0 < len(name) < 256 and name == os.path.basename(name) and name[0] != '.' and not {'\0', '\\'} & set(name)
+    if not plain or name.lower() == MANIFEST:
+        raise UserError(f'expected a plain name of a split, not hidden, without folders, got {name!r}')
 
 
 def _manifest(rows: Iterable[Row]) -> bytes:
@@ -229,7 +207,7 @@ def _manifest(rows: Iterable[Row]) -> bytes:
     return text.getvalue().encode()
 
 
-def _build(source: str, partial: str, rows: Sequence[Row], manifest: bytes, copy: bool) -> None:
+def _build(source: ImageSource, partial: str, rows: Sequence[Row], manifest: bytes, copy: bool) -> None:
     """Make the images that a folder lacks; a copy gets its name when it is complete."""
     os.makedirs(partial, exist_ok=True)
     temporary = os.path.join(partial, '.copy')
@@ -254,11 +232,10 @@ def _build(source: str, partial: str, rows: Sequence[Row], manifest: bytes, copy
                 raise UserError(f'{printable(entry)}: this file system has no symbolic links, use --copy') from e
 
 
-def _missing(source: str, folder: str, rows: Iterable[Row], manifest: bytes, copy: bool) -> list[tuple[str, str]]:
-    """The images that a subset lacks, with their places; a UserError if it holds anything else.
-
-    The images are absolute paths and not links themselves, so that links to them stay right.
-    """
+def _missing(
+    source: ImageSource, folder: str, rows: Iterable[Row], manifest: bytes, copy: bool
+) -> list[tuple[str, str]]:
+    """The images that a subset lacks, with their places; a UserError if it holds anything else."""
     path = os.path.join(folder, MANIFEST)
     written = b'' if os.path.islink(path) else Path(path).read_bytes()
     interrupted = os.listdir(folder) == [MANIFEST] and not os.path.islink(path) and manifest.startswith(written)
@@ -275,13 +252,9 @@ def _missing(source: str, folder: str, rows: Iterable[Row], manifest: bytes, cop
             # what is written to a link to a folder would go elsewhere
             if parts not in expected or (len(parts) < 3 and os.path.islink(entry)):
                 raise UserError(f'{printable(entry)} does not belong to the subset: remove it, or name another folder')
-    missing, real_path = [], cache(os.path.realpath)
+    missing = []
     for split, name, file in rows:
-        image, entry = (
-            os.path.join(real_path(os.path.join(source, name)), file),
-            os.path.join(folder, split, name, file),
-        )
-        image = os.path.realpath(image) if os.path.islink(image) else image
+        image, entry = source.images[name][file], os.path.join(folder, split, name, file)
         is_link = os.path.islink(entry)
         if not os.path.lexists(entry):
             missing.append((image, entry))

@@ -1,0 +1,155 @@
+"""Where the images of a subset come from: one image folder, or several with the same classes."""
+
+import hashlib
+import os
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from timm.data.dataset_factory import _search_split
+
+from ..errors import UserError
+from ..files import first_names, plural, printable, progress
+from .datasets import describe_skipped, image_extensions
+
+
+@dataclass
+class ImageSource:
+    """Images by class and name.
+
+    Attributes:
+        name: What messages call it.
+        images: The files, by class and by their names in it, which become their names in a subset.
+        folders: The folders that the images lie in.
+        notes: Sentences for the user about what was left out.
+    """
+
+    name: str
+    images: dict[str, dict[str, str]]
+    folders: list[str]
+    notes: list[str] = field(default_factory=list)
+
+
+def folder_source(*folders: str | os.PathLike, repeated: bool = False) -> ImageSource:
+    """The images of `folder/<class>/<file>`; hidden files and folders are ignored.
+
+    With several folders, images of a class with the same content are taken once, and those of the same name are told
+    apart by the name of their folder: `0.jpg` in `A/train` and in `A/val` become `train_0.jpg` and `val_0.jpg`.
+
+    Args:
+        *folders: Image folders. A split of a data folder may have any of timm's names for it: `DATA/validation` is
+            `DATA/val` where that is what exists.
+        repeated: Take images of several folders that have the same content all the same, as a list of images needs it.
+
+    Raises:
+        UserError: If one is no image folder, is given twice, or has other classes than the others.
+    """
+    folders = [_find_folder(os.fspath(folder)) for folder in folders]
+    labels, classes = _labels(folders), [_class_names(folder) for folder in folders]
+    for folder, names in zip(folders[1:], classes[1:], strict=True):
+        if different := sorted(set(names) ^ set(classes[0])):
+            raise UserError(
+                f'{printable(folders[0])} and {printable(folder)} have different classes, '
+                f'{first_names(different)} in one of them only: the class folders need the same names'
+            )
+    check_different(classes[0])
+    skipped, images, dropped = Counter(), {}, 0
+    for label in progress(classes[0], len(classes[0]), 'reading', unit='folder'):
+        found = [_find_images(os.path.join(folder, label), skipped) for folder in folders]
+        images[label] = _merged(dict(zip(labels, found, strict=True)))
+        for file in () if repeated or len(folders) == 1 else _repeated(images[label]):
+            del images[label][file]
+            dropped += 1
+    name = ', '.join(map(printable, folders))
+    notes = [f'{name}: {describe_skipped(skipped)}'] if skipped else []
+    if dropped:
+        notes.append(f'{name}: {plural(dropped, "image")} left out, with the same content as another one of the class')
+    return ImageSource(
+        name, images, [*folders, *(os.path.join(folder, label) for folder in folders for label in classes[0])], notes
+    )
+
+
+def check_different(classes: Iterable[str]) -> None:
+    """Raise if two class names differ only in letter case or in how Unicode composes their letters."""
+    spelled: dict[str, str] = {}
+    for name in classes:
+        key = unicodedata.normalize('NFC', name).casefold()
+        if key in spelled:
+            raise UserError(
+                f'the classes {spelled[key]!a} and {name!a} differ only in letter case or in how Unicode writes their '
+                f'letters, and some systems take them for one: rename one, or put their images together'
+            )
+        spelled[key] = name
+
+
+def _find_folder(folder: str) -> str:
+    parent, split = os.path.split(os.path.normpath(folder))
+    found = folder if os.path.exists(folder) else _search_split(parent, split)
+    if found == parent or not os.path.isdir(found):
+        raise UserError(f'{folder!r} is not a folder that exists: expected a folder with a folder for each class')
+    return found
+
+
+def _class_names(folder: str) -> list[str]:
+    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith('.'))
+    if not names:
+        raise UserError(f'{printable(folder)} has no class folders: expected its images as SRC/CLASS/FILE')
+    return names
+
+
+def _labels(folders: Sequence[str]) -> list[str]:
+    """Names for the folders: the ends of their paths, as long as it takes to tell them apart."""
+    paths = [Path(os.path.realpath(folder)).parts[1:] for folder in folders]
+    for depth in range(1, 1 + max(map(len, paths))):
+        labels = ['_'.join(parts[-depth:]) for parts in paths]
+        if len(set(labels)) == len(labels):
+            return labels
+    raise UserError(f'one folder is given twice: {", ".join(map(printable, folders))}')
+
+
+def _find_images(folder: str, skipped: Counter[str]) -> dict[str, str]:
+    """The images of a class folder by name, as absolute paths that are no links; other files are counted by ending."""
+    images, known = {}, image_extensions()
+    for entry in list(os.scandir(os.path.realpath(folder))):
+        ending = os.path.splitext(entry.name)[1].lower()
+        if entry.name.startswith('.'):
+            continue
+        if entry.is_dir():
+            advice = 'if the classes lie in splits, name one of these as SRC'
+            raise UserError(f'{printable(entry.path)} is a folder in a class folder: expected SRC/CLASS/FILE; {advice}')
+        if ending not in known:
+            skipped[ending or 'no ending'] += 1
+        elif not entry.is_file():  # left out, it would change the choice without a word
+            raise UserError(f'{printable(entry.path)} is a broken link, or not a file: repair or remove it')
+        else:
+            images[entry.name] = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
+    return dict(sorted(images.items()))
+
+
+def _merged(found: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """The images of several folders by names that differ."""
+    times = Counter(name for images in found.values() for name in images)
+    merged: dict[str, str] = {}
+    for label, images in found.items():
+        for name, path in images.items():
+            own = name if times[name] == 1 else f'{label}_{name}'
+            if own in merged or (own != name and own in times):
+                raise UserError(f'{printable(path)} would be called {printable(own)}, as another image is: rename one')
+            merged[own] = path
+    return merged
+
+
+def _repeated(images: Mapping[str, str]) -> list[str]:
+    """The names of the images whose content an earlier one has."""
+    by_size, seen, repeated = defaultdict(list), set(), []
+    for name, path in images.items():
+        by_size[os.path.getsize(path)].append(name)
+    for names in by_size.values():
+        for name in names if len(names) > 1 else ():
+            content = hashlib.sha256(Path(images[name]).read_bytes()).digest()
+            if content in seen:
+                repeated.append(name)
+            seen.add(content)
+    return repeated
