@@ -306,3 +306,17 @@ def test_hidden_folders_are_not_classes(tmp_path, class_map):
     unchanged = list(reader.samples)
     drop_hidden(reader, class_map)
     assert reader.samples == unchanged
+
+
+@pytest.mark.parametrize(
+    ('content', 'words'),
+    [
+        (b'', 'it is empty, 0 bytes'),
+        (b'\0\0\0\x18ftypheic\0\0\0\0mif1heic', 'a HEIC photo or a video: convert it to JPEG'),
+        (b'\0\0\0\x20ftypisom\0\0\2\0isomiso2', 'a HEIC photo or a video'),
+        (b'hello', '$'),
+    ],
+)
+def test_what_is_no_image_is_named(content, words):
+    with pytest.raises(CorruptImageError, match=f'^a.jpg is not an image that Pillow can read.*{words}'):
+        decode(io.BytesIO(content), 'a.jpg')

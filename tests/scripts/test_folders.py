@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from timm_vipriors.cli import main
 from timm_vipriors.errors import UserError
 from timm_vipriors.scripts.folders import Folders, averaging_warning
 
@@ -97,6 +98,12 @@ def test_what_cannot_be_trained_on(data, tmp_path):
     shutil.copytree(data / 'train', tmp_path / 'only' / 'train')
     sentence = _error(lambda: Folders('only', SPLITS).check(20))
     assert "only has no folder for the split 'validation': expected only/train and only/validation" in sentence
+    assert '`timm-vipriors subset only/train only-split --splits train=80%,validation=20%` makes one' in sentence
+    (tmp_path / 'only' / 'train').rename(tmp_path / 'my photos')
+    sentence = _error(lambda: Folders('my photos', SPLITS).check(20))
+    assert "`timm-vipriors subset 'my photos' 'my photos-split' --splits train=80%,validation=20%`" in sentence
+    assert main(['subset', 'my photos', 'my photos-split', '--splits', 'train=80%,validation=20%']) == 0
+    Folders('my photos-split', SPLITS).check(20)
     assert '80 training images are fewer than one batch of 81' in _error(lambda: folders().check(81))
     (tmp_path / 'bad.txt').write_bytes(b'\xff\xfe')
     assert 'with the class map bad.txt' in refused(class_map='bad.txt')

@@ -83,7 +83,12 @@ def decode(file: BinaryIO, name: str, mode: str | None = None) -> Image.Image:
             img.info.pop('transparency', None)  # colours that mean transparent have no meaning in such a mode
         return (img if mode[0] in 'IF' else _in_8_bits(img)).convert(mode)
     except UnidentifiedImageError as e:
-        raise CorruptImageError(f'{name} is not an image that Pillow can read') from e
+        file.seek(0)
+        head = file.read(12)
+        what = '; it is empty, 0 bytes: replace or remove it' if not head else ''
+        if head[4:8] == b'ftyp':
+            what = '; by its content it is a HEIC photo or a video: convert it to JPEG, or remove it'
+        raise CorruptImageError(f'{name} is not an image that Pillow can read{what}') from e
     except Exception as e:  # decoders raise anything, a MemoryError too
         raise CorruptImageError(f'{name} cannot be decoded: {first_line(e)}') from e
 

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections import Counter
 from multiprocessing.pool import ThreadPool
@@ -89,10 +90,12 @@ class Folders:
         if len(self.readers) > 1:
             for kind, split in self.splits.items():
                 if os.path.isdir(self.root) and _search_split(self.root, split) == self.root:
+                    photos = _search_split(self.root, 'train')  # the folder itself where it has no splits
+                    line = shlex.join(['timm-vipriors', 'subset', photos, f'{os.path.normpath(self.root)}-split'])
                     raise UserError(
                         f'{self.root} has no folder for the split {kind!r}: expected {self.root}/train and '
                         f"{self.root}/validation, each with a folder for each class (--val-split '' trains without "
-                        f'validation)'
+                        f'validation); `{line} --splits train=80%,validation=20%` makes one'
                     )
             train, validation = (set(counts) for counts in self.counts.values())
             if not train & validation:
