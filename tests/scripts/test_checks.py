@@ -88,8 +88,9 @@ def test_flags_of_timms_own_script(fails, few_digits, timm_scripts):
 def test_data(fails, tmp_path, monkeypatch):
     monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
     assert 'name the data folder' in fails('train', *FLAGS)
-    line = fails('train', *FLAGS, '--dataset', 'torch/cifar10', '--check-images')
-    assert '--check-images is for folders of images, not for a --dataset' in line
+    for flags in (['--check-images'], ['--class-weights', 'balanced']):
+        line = fails('train', *FLAGS, '--dataset', 'torch/cifar10', *flags)
+        assert f'{flags[0]} is for folders of images, not for a --dataset' in line
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='needs a machine without CUDA')

@@ -73,3 +73,15 @@ def test_the_trees_leaves_go_by_name_and_not_by_position(tree):
     assert torch.equal(loss.tree(output, target), type(loss.tree)(expected)(output, target))
     with pytest.raises(ValueError, match='horse'):
         spec.build(4, 8, ['bus', 'car', 'cat', 'horse'])
+
+
+def test_balanced_classes():
+    """By the number of images of each class; without a --criterion the loss is cross-entropy, as the script's own."""
+    spec = LossSpec.from_flags(parse('DATA --class-weights balanced'))
+    loss = spec.build(2, 5, class_counts=[30, 10])
+    assert loss.class_weights.tolist() == pytest.approx([2 / 3, 2])
+    output = torch.tensor([[0.0, 0.0], [0.0, 0.0]])
+    assert loss(output, torch.tensor([0, 1])).item() == pytest.approx((2 / 3 + 2) / 2 * 0.6931, abs=1e-4)
+    spec = LossSpec.from_flags(parse('DATA --criterion pcl+center --class-weights balanced'))
+    loss = spec.build(2, 5, class_counts=[30, 10])
+    assert loss.base.class_weights.tolist() == loss.center.class_weights.tolist() == pytest.approx([2 / 3, 2])

@@ -1,5 +1,6 @@
 """Loss functions: plain modules called `loss(output, target)`, for anyone's training loop."""
 
+from .base import Loss, balanced_weights
 from .center import CenterLoss, center_loss
 from .composite import CompositeLoss, VIPriorsLoss
 from .cosine import CosineLoss, cosine_loss
@@ -15,10 +16,12 @@ __all__ = [
     'CompositeLoss',
     'CosineLoss',
     'FocalCosineLoss',
+    'Loss',
     'PositiveClassLoss',
     'TreeLayout',
     'TreeSupervisionLoss',
     'VIPriorsLoss',
+    'balanced_weights',
     'center_loss',
     'check_arguments',
     'check_spec',

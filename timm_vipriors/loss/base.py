@@ -1,6 +1,7 @@
 """What all losses share: options, a checked target, float32 arithmetic, soft labels, directions, reduction."""
 
 import math
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any, Literal, get_args
 
@@ -23,7 +24,7 @@ class Loss(nn.Module):
 
     Attributes:
         needs_features: Whether the loss is called `loss(output, target, features)` with features (B, D).
-
+        class_weights: How much the samples of each class count (C,); None where all count alike. See `weight_classes`.
     """
 
     needs_features = False
@@ -32,11 +33,51 @@ class Loss(nn.Module):
         super().__init__()
         check_choice('reduction', options['reduction'], Reduction)
         self._options = tuple(options)
+        self.class_weights: torch.Tensor | None
+        self.register_buffer('class_weights', None, persistent=False)
         for name, value in options.items():
             setattr(self, name, value)
 
     def extra_repr(self) -> str:
         return ', '.join(f'{name}={getattr(self, name)!r}' for name in self._options)
+
+    def weight_classes(self, weights: torch.Tensor | Sequence[float]) -> None:
+        """Let the loss of a sample count as much as its class does: `w_y ℓ`, or `Σ_c l_c w_c ℓ` for soft labels l.
+
+        A mean stays one over the samples. torch's cross-entropy divides by the sum of their weights, so that in a batch
+        of one class weights have no effect.
+
+        Args:
+            weights: w (C,), such as `balanced_weights` gives.
+        """
+        weights = torch.as_tensor(weights, dtype=torch.float32)
+        if weights.ndim != 1 or not (weights.isfinite() & (weights >= 0)).all():
+            raise ValueError(f'class weights must be one finite number from 0 for each class, got {weights.tolist()}')
+        self.class_weights = weights
+
+    def reduced(self, loss: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Weight a loss per sample (B,) by the classes, and reduce it."""
+        if self.class_weights is not None:
+            own = self.class_weights.to(loss.dtype)
+            loss = loss * (own[class_indices(target)] if target.ndim == 1 else target.to(loss.dtype) @ own)
+        return reduce(loss, self.reduction)
+
+
+def balanced_weights(counts: Sequence[int]) -> torch.Tensor:
+    """Weights (C,) with which each class counts the same in all, and a sample one on average: n / (C n_c).
+
+    These are scikit-learn's 'balanced' class weights, and timm's 'inv_freq' (`timm.loss.compute_class_weights`, since
+    1.0.31) up to a factor: timm's are one on average over the classes, so that the loss shrinks with the imbalance.
+
+    Args:
+        counts: Samples n_c of each class; a class without any is taken to have one.
+
+    Examples:
+        >>> balanced_weights([30, 10])
+        tensor([0.6667, 2.0000])
+    """
+    n = torch.as_tensor(counts, dtype=torch.float64)
+    return (n.sum() / (len(n) * n.clamp_min(1))).float()
 
 
 def check_choice(name: str, value: str, choices: object) -> None:

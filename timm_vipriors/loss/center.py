@@ -124,7 +124,7 @@ class CenterLoss(Loss):
         with base.no_autocast(features):
             x = base.as_float32(features)
             x = base.unit_rows(x) if self.normalize else x
-            loss = center_loss(x, target, self.centers.to(x.dtype), self.reduction)
+            loss = self.reduced(center_loss(x, target, self.centers.to(x.dtype), 'none'), target)
             if self.training and torch.is_grad_enabled():
                 self.update(x.detach(), target)
         return loss if self.batch_size is None else loss * (self.batch_size / len(features))

@@ -49,4 +49,4 @@ class CosineLoss(Loss):
         base.check_number('xent_weight', xent_weight)
 
     def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return cosine_loss(output, target, self.xent_weight, self.reduction)
+        return self.reduced(cosine_loss(output, target, self.xent_weight, 'none'), target)

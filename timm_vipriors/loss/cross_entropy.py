@@ -1,22 +1,33 @@
 """torch's cross-entropy with the targets and the arithmetic of our losses."""
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from .base import as_float32, bounded, check_target, no_autocast
+from . import base
+from .base import Loss, Reduction
 
 
-class CrossEntropyLoss(nn.CrossEntropyLoss):
+class CrossEntropyLoss(Loss, nn.CrossEntropyLoss):
     """torch's cross-entropy for class indices (B,) of any integer type and soft labels (B, C), in float32.
+
+    Args:
+        label_smoothing: How much of each label is spread evenly over the classes.
+        reduction: 'mean' or 'sum' over the batch, or 'none' for a loss per sample.
 
     Examples:
         >>> CrossEntropyLoss()(torch.zeros(1, 4), torch.tensor([2], dtype=torch.uint8))  # log 4
         tensor(1.3863)
     """
 
-    needs_features = False
+    def __init__(self, label_smoothing: float = 0.0, reduction: Reduction = 'mean') -> None:
+        super().__init__(label_smoothing=label_smoothing, reduction=reduction)
+        base.check_number('label_smoothing', label_smoothing, 0.0, 1.0)
 
     def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        target = check_target(output, target)
-        with no_autocast(output):
-            return super().forward(bounded(as_float32(output)), target if target.ndim == 1 else as_float32(target))
+        target = base.check_target(output, target)
+        with base.no_autocast(output):
+            z = base.bounded(base.as_float32(output))
+            labels = target if target.ndim == 1 else target.to(z.dtype)
+            loss = F.cross_entropy(z, labels, reduction='none', label_smoothing=self.label_smoothing)
+            return self.reduced(loss, target)

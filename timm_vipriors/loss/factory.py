@@ -2,11 +2,13 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
+from .base import Loss
 from .center import CenterLoss
 from .composite import CompositeLoss
 from .cosine import CosineLoss
@@ -33,11 +35,12 @@ _ADDED = {'center': ('center', CenterLoss), 'tsl': ('tree', TreeSupervisionLoss)
 _UNPREFIXED = ('num_classes', 'feature_dim', 'hierarchy', 'steps_per_epoch')
 
 
-def create_loss(spec: str, **kwargs: Any) -> nn.Module:
+def create_loss(spec: str, *, class_weights: torch.Tensor | Sequence[float] | None = None, **kwargs: Any) -> nn.Module:
     """Make a loss by its name.
 
     Args:
         spec: 'ce', 'cosine', 'focal-cosine' or 'pcl', each alone or with '+center', '+tsl' or '+center+tsl'.
+        class_weights: How much a sample of each class counts (C,), in all terms; see `Loss.weight_classes`.
         **kwargs: The arguments of the first loss by their names. With '+center': `num_classes`, `feature_dim`,
             `center_weight`, `center_alpha`, `center_normalize`, `center_batch_size`. With '+tsl': `hierarchy` (a
             `ClassHierarchy`), or `num_classes`, `tree_start_epoch`, `tree_update_every` and `steps_per_epoch` for an
@@ -61,15 +64,23 @@ def create_loss(spec: str, **kwargs: Any) -> nn.Module:
     if 'center' in added and missing:
         raise ValueError(f'criterion {spec!r} needs {" and ".join(missing)}')
     try:
-        if not added:
-            return BASES[base](**kwargs)
-        terms = {_ADDED[part][0]: _ADDED[part][1](**_pick(kwargs, _added_arguments(part))) for part in added}
-        weights = _pick(kwargs, {name: name for name in ('base_weight', *(f'{term}_weight' for term in terms))})
-        shared = weights.keys() | {name for part in added for name in _added_arguments(part)}
-        first = BASES[base](**{name: value for name, value in kwargs.items() if name not in shared})
-        return CompositeLoss(first, **terms, **weights)
+        loss = _make(base, added, kwargs)
     except TypeError as e:
         raise ValueError(f'criterion {spec!r}: {e}') from e
+    if class_weights is not None:
+        for term in filter(lambda module: isinstance(module, Loss), loss.modules()):
+            term.weight_classes(class_weights)
+    return loss
+
+
+def _make(base: str, added: Sequence[str], kwargs: dict[str, Any]) -> nn.Module:
+    if not added:
+        return BASES[base](**kwargs)
+    terms = {_ADDED[part][0]: _ADDED[part][1](**_pick(kwargs, _added_arguments(part))) for part in added}
+    weights = _pick(kwargs, {name: name for name in ('base_weight', *(f'{term}_weight' for term in terms))})
+    shared = weights.keys() | {name for part in added for name in _added_arguments(part)}
+    first = BASES[base](**{name: value for name, value in kwargs.items() if name not in shared})
+    return CompositeLoss(first, **terms, **weights)
 
 
 def check_arguments(spec: str, names: Iterable[str]) -> None:

@@ -98,6 +98,5 @@ class FocalCosineLoss(Loss):
     def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         if self.head is not None and output.ndim == 2 and output.shape[1] != self.head.in_features:
             raise ValueError(f'the loss was made for {self.head.in_features} classes, got {output.shape[1]} logits')
-        return focal_cosine_loss(
-            output, target, self.gamma, self.alpha, self.xent_weight, self.scale, self.head, self.reduction
-        )
+        options = self.gamma, self.alpha, self.xent_weight, self.scale, self.head
+        return self.reduced(focal_cosine_loss(output, target, *options, reduction='none'), target)

@@ -76,4 +76,5 @@ class PositiveClassLoss(Loss):
             raise ValueError(f'smoothing must be at least 0 and less than 1, got {smoothing}')
 
     def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return positive_class_loss(output, target, self.cosine, self.positive, self.smoothing, self.reduction)
+        loss = positive_class_loss(output, target, self.cosine, self.positive, self.smoothing, 'none')
+        return self.reduced(loss, target)

@@ -162,10 +162,10 @@ class TreeSupervisionLoss(Loss):
         if self.online and self.training and torch.is_grad_enabled():
             self._grow()
         if self.layout is not None:
-            return tree_supervision_loss(output, target, self.layout, self.mode, self.reduction)
+            return self.reduced(tree_supervision_loss(output, target, self.layout, self.mode, 'none'), target)
         base.check_target(output, target)
         zeros = 0.0 * base.as_float32(output).nan_to_num().sum(dim=1)  # with a graph, as any loss
-        return base.reduce(zeros, self.reduction)
+        return self.reduced(zeros, target)
 
     def _grow(self) -> None:
         """Induce a tree if it is time for one, and count the batch."""

@@ -31,10 +31,12 @@ class Checked:
 
     Attributes:
         class_names: The classes in the order of the logits, None where the data does not say.
+        class_counts: The training images of each.
         flags: Flags to add to the script's command line.
     """
 
     class_names: list[str] | None = None
+    class_counts: list[int] | None = None
     flags: list[str] = field(default_factory=list)
 
     def add(self, args: argparse.Namespace, name: str, value: Any) -> None:
@@ -71,19 +73,23 @@ def check_run(name: str, args: argparse.Namespace, given: set[str], resuming: bo
     root = args.data_dir or args.data
     # one of timm's readers, which knows its data; timm takes any other name for a folder of images
     if args.dataset.lower().startswith(_READERS):
-        if getattr(args, 'check_images', False):
-            raise UserError('--check-images is for folders of images, not for a --dataset')
+        for flag in ('check_images', 'class_weights'):
+            if getattr(args, flag, None):
+                raise UserError(f'{flag_name(flag)} is for folders of images, not for a --dataset')
         return checked
     if not root:
         raise UserError('name the data folder: the first argument, or --data-dir')
     splits = {'train': args.train_split, 'validation': args.val_split} if name == 'train' else {'': args.split}
     folders = Folders(root, splits, args.class_map)
     if not folders.are_folders:
+        if getattr(args, 'class_weights', None):
+            raise UserError(f'--class-weights is for folders of images, not for {root}')
         return checked
     checked.class_names = check_classes(folders, args, checkpoint)
     if args.num_classes is None:
         checked.add(args, 'num_classes', len(checked.class_names))
     if name == 'train':
+        checked.class_counts = [folders.counts['train'].get(name, 0) for name in checked.class_names]
         announce(folders, args, checkpoint)
     return checked
 

@@ -3,7 +3,7 @@
 import argparse
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,35 +129,26 @@ def check_config(parser: argparse.ArgumentParser, path: str) -> None:
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         raise UserError(f'--config {path}: expected lines of "name: value" with the names of flags')
     actions = {action.dest: action for action in parser._actions}
-    for name, value in values.items():
-        action = actions.get(name)
-        if action is None or value is None:
-            continue
-        items = value if action.nargs not in (None, '?', 0) and isinstance(value, list) else [value]
-        if action.nargs == 0:
-            right, expected = isinstance(value, bool), 'true or false'
-        elif isinstance(action.default, dict):
-            right, expected = isinstance(value, dict), 'a mapping'
-        else:
-            right = all(_converts(item, action.type or str) for item in items)
-            expected = {int: 'a whole number', float: 'a number'}.get(action.type, 'a text')
-        if not right:
-            raise UserError(f'--config {path}: {name} must be {expected}, got {value!r}')
+    for name in actions.keys() & values.keys():
+        if values[name] is not None and not _fits(parser, actions[name], values[name]):
+            raise UserError(f'--config {path}: {flag_name(name)} does not take {values[name]!r}')
     unknown = values.keys() - actions.keys()
     if unknown and is_primary():
         names = first_names(sorted(unknown))
         print(f'warning: {path} has names that are no flags of the script: {names}', file=sys.stderr)
 
 
-def _converts(value: Any, kind: Callable[[str], Any]) -> bool:
-    """Whether the parser could make what it needs of a value, had it been typed."""
-    if isinstance(value, bool | list | dict) or (kind is str and not isinstance(value, str)):
-        return False
+def _fits(parser: argparse.ArgumentParser, action: argparse.Action, value: Any) -> bool:
+    """Whether a flag could have the value, had it been typed."""
+    if action.nargs == 0 or isinstance(action.default, dict):
+        return isinstance(value, bool if action.nargs == 0 else dict)
+    items = value if action.nargs not in (None, '?') and isinstance(value, list) else [value]
     try:
-        kind(str(value))
-    except (ValueError, argparse.ArgumentTypeError):
+        converted = [parser._get_value(action, str(item)) for item in items]
+    except argparse.ArgumentError:
         return False
-    return True
+    # argparse converts the texts of a file, and leaves what YAML has made of the others
+    return all(isinstance(item, str) or type(made) is not str for item, made in zip(items, converted, strict=True))
 
 
 def given_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> set[str]:

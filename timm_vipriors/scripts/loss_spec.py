@@ -9,7 +9,7 @@ from torch import nn
 
 from ..errors import UserError
 from ..hierarchy import ClassHierarchy
-from ..loss import create_loss
+from ..loss import balanced_weights, create_loss
 from ..loss.factory import check_arguments
 
 
@@ -21,6 +21,7 @@ class LossSpec:
         name: As `create_loss` takes it, such as 'pcl+center'.
         kwargs: Its arguments, as far as the model does not give them.
         hierarchy: The tree of a loss with '+tsl' that is given one.
+        balanced: Whether each class counts the same, however many images it has.
 
     Examples:
         >>> LossSpec('focal-cosine', {'gamma': 1.0}).build(num_classes=10, feature_dim=64).gamma
@@ -30,23 +31,27 @@ class LossSpec:
     name: str
     kwargs: dict[str, Any] = field(default_factory=dict)
     hierarchy: ClassHierarchy | None = None
+    balanced: bool = False
 
     @classmethod
     def from_flags(cls, args: argparse.Namespace) -> 'LossSpec | None':
-        """The loss of --criterion, --criterion-kwargs and --hierarchy; None without a --criterion.
+        """The loss of --criterion, its kwargs, --hierarchy and --class-weights; None leaves the script's own.
 
         Raises:
             UserError: If the flags contradict each other, an argument is unknown, or the tree cannot be read.
         """
         name, kwargs, tree = args.criterion, dict(args.criterion_kwargs or {}), args.hierarchy
-        if name is None:
-            if kwargs or tree:
-                raise UserError('--criterion-kwargs and --hierarchy need a --criterion')
+        balanced = args.class_weights == 'balanced'
+        if name is None and (kwargs or tree):
+            raise UserError('--criterion-kwargs and --hierarchy need a --criterion')
+        if name is None and not balanced:
             return None
+        ours = '--class-weights' if name is None else '--criterion'
+        name = name or 'ce'  # as the script's own
         if getattr(args, 'jsd_loss', False) or getattr(args, 'bce_loss', False):
-            raise UserError("--criterion replaces the script's loss: leave --jsd-loss and --bce-loss out")
+            raise UserError(f"{ours} replaces the script's loss: leave --jsd-loss and --bce-loss out")
         if getattr(args, 'kd_model_name', None):
-            raise UserError('--criterion does not work with distillation: leave --kd-model-name out')
+            raise UserError(f'{ours} does not work with distillation: leave --kd-model-name out')
         if tree and 'tsl' not in name.split('+'):
             raise UserError(f'--hierarchy is for a criterion with +tsl, got --criterion {name}')
         if 'tsl' in name.split('+') and not tree and kwargs.get('tree_start_epoch') is None:
@@ -56,7 +61,7 @@ class LossSpec:
             )
         try:
             check_arguments(name, [*kwargs, *(['hierarchy'] if tree else [])])
-            return cls(name, kwargs, ClassHierarchy.load(tree) if tree else None)
+            return cls(name, kwargs, ClassHierarchy.load(tree) if tree else None, balanced)
         except (ValueError, OSError) as e:
             raise UserError(str(e)) from e
 
@@ -66,6 +71,7 @@ class LossSpec:
         feature_dim: int,
         class_names: Sequence[str] | None = None,
         batch_size: int | None = None,
+        class_counts: Sequence[int] | None = None,
     ) -> nn.Module:
         """The loss for a model.
 
@@ -74,6 +80,7 @@ class LossSpec:
             feature_dim: D, the width of the model's features.
             class_names: The classes in the order of the logits, by which the tree's leaves are put in order.
             batch_size: Images in an update, over all devices and accumulated batches; see `CenterLoss`.
+            class_counts: Training images of each class, for a balanced loss.
 
         Raises:
             ValueError: If an argument's value is wrong, or the tree's classes are others.
@@ -86,4 +93,5 @@ class LossSpec:
         if 'center' in self.name.split('+'):
             kwargs.setdefault('feature_dim', feature_dim)
             kwargs.setdefault('center_batch_size', batch_size)
-        return create_loss(self.name, **kwargs)
+        weights = balanced_weights(class_counts) if self.balanced else None
+        return create_loss(self.name, class_weights=weights, **kwargs)

@@ -47,23 +47,16 @@ class ScriptParser(argparse.ArgumentParser):
         super().error(message)
 
 
-class ParseKwargs(argparse.Action):
-    """timm's action of this name, imported where it is used: a parser is made before timm is needed."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
-        from timm.utils import ParseKwargs
-
-        ParseKwargs.__call__(self, *args, **kwargs)
-
-
-class KeyValues(ParseKwargs):
-    """timm's `key=value …` with a sentence for what is not one."""
+class KeyValues(argparse.Action):
+    """timm's `key=value …`, with a sentence for what is not one."""
 
     def __call__(self, parser, namespace, values, option_string=None):
+        from timm.utils import ParseKwargs  # here: a parser is made before timm is needed
+
         for value in values:
             if '=' not in value:
                 parser.error(f'{option_string}: expected key=value, got {value!r} (name the data folder before it)')
-        super().__call__(parser, namespace, values, option_string)
+        ParseKwargs.__call__(self, parser, namespace, values, option_string)
 
 
 def flag(group: Any, *names: str, **kwargs: Any) -> None:
@@ -193,49 +186,22 @@ def add_our_options(parser: argparse.ArgumentParser) -> None:
     from ..loss.factory import BASES  # here, since other commands share flags of this file and start without torch
 
     group = parser.add_argument_group('timm-vipriors')
-    flag(
-        group,
-        '--criterion',
-        type=_loss_spec,
-        metavar='SPEC',
-        help=f"training loss in place of the script's own: {', '.join(BASES)}, each also with +center, +tsl or "
-        '+center+tsl',
-    )
-    flag(
-        group,
-        '--criterion-kwargs',
-        nargs='+',
-        default={},
-        action=KeyValues,
-        metavar='K=V',
-        help='its arguments, such as gamma=2 xent_weight=0.1',
-    )
-    flag(
-        group,
-        '--hierarchy',
-        default='',
-        metavar='FILE',
-        help='tree of the classes for +tsl, as `timm-vipriors hierarchy` writes it; without one, '
-        '--criterion-kwargs tree_start_epoch=M tree_update_every=N grows one from the model',
-    )
+    text = f"training loss in place of the script's own: {', '.join(BASES)}, each also with +center, +tsl, +center+tsl"
+    flag(group, '--criterion', type=_loss_spec, metavar='SPEC', help=text)
+    text = 'its arguments, such as gamma=2 xent_weight=0.1'
+    flag(group, '--criterion-kwargs', nargs='+', default={}, action=KeyValues, metavar='K=V', help=text)
+    text = """tree of the classes for +tsl, as `timm-vipriors hierarchy` writes it; without one, --criterion-kwargs
+    tree_start_epoch=M tree_update_every=N grows one from the model"""
+    flag(group, '--hierarchy', default='', metavar='FILE', help=text)
+    text = 'balanced: each class counts the same in the loss, however many training images it has'
+    flag(group, '--class-weights', choices=('balanced',), help=text)
     flag(group, '--lsb-swap', type=int, default=0, metavar='K', help='swap the K low bits of images, before all else')
     flag(group, '--lsb-prob', type=float, default=DEFAULT_PROB, metavar='P', help='probability of a swap')
     flag(group, '--check-images', action='store_true', help='decode every image before the start, name broken ones')
-    flag(
-        group,
-        '--no-amp',
-        dest='amp',
-        action='store_false',
-        default=argparse.SUPPRESS,  # --amp has one
-        help='no automatic mixed precision: cancels an earlier --amp, such as that of a recipe',
-    )
-    flag(
-        group,
-        '--nonfinite',
-        choices=('stop', 'skip'),
-        default='stop',
-        help='where the loss or a gradient is NaN or infinite: stop, or skip the update and count',
-    )
+    text = 'no automatic mixed precision: cancels an earlier --amp, such as that of a recipe'
+    flag(group, '--no-amp', dest='amp', action='store_false', default=argparse.SUPPRESS, help=text)  # --amp has one
+    text = 'where the loss or a gradient is NaN or infinite: stop, or skip the update and count'
+    flag(group, '--nonfinite', choices=('stop', 'skip'), default='stop', help=text)
 
 
 def _loss_spec(text: str) -> str:

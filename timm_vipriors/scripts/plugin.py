@@ -50,6 +50,7 @@ class Plugin:
         loss: The loss of --criterion; None leaves the script's own.
         swap: LSB swap for the training images; None leaves them as they are.
         class_names: The classes in the order of the logits; None where the data does not name them.
+        class_counts: The training images of each.
         resuming: Whether the run's folder may hold its beginning.
 
     Attributes:
@@ -63,12 +64,13 @@ class Plugin:
         loss: LossSpec | None = None,
         swap: LSBSwap | None = None,
         class_names: list[str] | None = None,
+        class_counts: list[int] | None = None,
         resuming: bool = False,
     ) -> None:
         self.args = args
         self.loss = loss
         self.swap = swap
-        self.class_names = class_names
+        self.class_names, self.class_counts = class_names, class_counts
         self.resuming = resuming
         self.description: dict[str, Any] = {}
         self.saver: Saver | None = None
@@ -171,7 +173,7 @@ class Plugin:
             if self.loss is not None:
                 classes = unwrap_model(model).num_classes
                 images = effective_batch(self.args, world_size())
-                criterion = self.loss.build(classes, feature_dim(model), self.class_names, images)
+                criterion = self.loss.build(classes, feature_dim(model), self.class_names, images, self.class_counts)
                 smoothing = self.args.smoothing  # of class indices; the labels of mixup come smoothed
             elif criterion is None:  # scripts since timm 1.0.30 may leave the making to the task
                 criterion = timm.loss.create_classification_loss(**(criterion_kwargs or {}))

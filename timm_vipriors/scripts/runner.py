@@ -58,7 +58,7 @@ def run(name: str, argv: Sequence[str]) -> int:
         swap = make_swap(args) if training else None
         checked = check_run(name, args, given_arguments(script.parser, argv), resuming)
         sys.argv += checked.flags
-        plugin = Plugin(args, loss, swap, checked.class_names, resuming)
+        plugin = Plugin(args, loss, swap, checked.class_names, checked.class_counts, resuming)
         with plugin.installed(script), explained_errors(args), _interrupts() as interrupted:
             script.main()
     if plugin.saver is not None:
