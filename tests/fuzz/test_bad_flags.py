@@ -102,7 +102,7 @@ def _bases(root) -> dict[tuple[str, ...], list[str]]:
         ('hierarchy', 'show'): [str(root / 'tree.json')],
         ('hierarchy', 'groups'): [str(root / 'groups.json'), '-o', 'DST'],
         ('hierarchy', 'edges'): [str(root / 'edges.txt'), '-o', 'DST', '--classes', str(root / 'classes.txt')],
-        ('hierarchy', 'wordnet'): ['-o', 'DST', '--classes', str(root / 'classes.txt')],
+        ('hierarchy', 'wordnet'): [str(root / 'classes.txt'), '-o', 'DST'],
         ('predict',): [
             data,
             '--checkpoint',

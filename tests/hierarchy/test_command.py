@@ -87,8 +87,9 @@ def test_groups_and_edges(tmp_path, capsys):
     for text, message in (('{', 'is not JSON'), ('[1]', 'an object'), ('{"cat": "x", "dog": []}', "got 'x'")):
         groups.write_text(text)
         assert message in fails(capsys, 'groups', groups, '-o', out, '--force')
-    argv = ['wordnet', '-o', out, '--force', '--classes', names, '--wordnet', tmp_path]
+    argv = ['wordnet', names, '-o', out, '--force', '--wordnet', tmp_path]
     assert 'wordnet-base' in fails(capsys, *argv)
+    assert 'expected NAME=ID' in fails(capsys, *argv, '--sense', 'cat')
 
 
 def test_use_ema(checkpoint, model, tmp_path, capsys):

@@ -3,8 +3,10 @@
 import argparse
 import json
 from collections.abc import Callable
+from textwrap import shorten
 
 from ..errors import UserError
+from ..files import plural, printable, text_table
 from .common import add_parser, check_output, read_class_names
 
 _INDUCE = [
@@ -13,9 +15,15 @@ _INDUCE = [
 ]
 _GROUPS = ['timm-vipriors hierarchy groups groups.json -o tree.json']
 _EDGES = ['timm-vipriors hierarchy edges is_a.txt -o tree.json --classes DATA']
-_WORDNET = ['timm-vipriors hierarchy wordnet -o tree.json --classes DATA']
+_WORDNET = [
+    'timm-vipriors hierarchy wordnet DATA -o tree.json',
+    'timm-vipriors hierarchy wordnet DATA -o tree.json --sense tiger=n02129604',
+]
 _SHOW = ['timm-vipriors hierarchy show tree.json --png tree.png']
 _CLASSES = 'the class names: a text file with one a line, or a data folder with a folder for each'
+_OF_WORDNET = """Make a semantic tree of classes that are called by ids (n02084071) or words of WordNet's nouns. It
+needs the Debian package wordnet-base, or nltk's corpus. A contest that forbids outside knowledge, such as VIPriors,
+forbids this tree."""
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -53,15 +61,15 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     edges = action('edges', run_edges, 'make a tree from edges', description, _EDGES)
     edges.add_argument('edges', metavar='FILE', help='text file, two ids a line')
+    edges.add_argument('--classes', required=True, metavar='FILE', help=_CLASSES)
     edges.add_argument('--join-roots', action='store_true', help='put several trees under a new root')
 
-    description = (
-        'Make a semantic tree of classes that are WordNet ids or nouns (in their first sense: look at the tree).'
-    )
-    wordnet = action('wordnet', run_wordnet, 'make a tree from WordNet', description, _WORDNET)
-    wordnet.add_argument('--wordnet', metavar='FOLDER', help='with data.noun (default: of Debian, /usr/share/wordnet)')
-    for parser in (edges, wordnet):
-        parser.add_argument('--classes', required=True, metavar='FILE', help=_CLASSES)
+    wordnet = action('wordnet', run_wordnet, 'make a tree from WordNet', _OF_WORDNET, _WORDNET)
+    wordnet.add_argument('data', metavar='DATA', help=_CLASSES)
+    words = 'ids of words that are not meant in their first sense'
+    wordnet.add_argument('--sense', nargs='+', default=[], metavar='NAME=ID', help=words)
+    place = "folder of WordNet 3.0, or nltk's zip file (default: Debian's, or nltk's)"
+    wordnet.add_argument('--wordnet', metavar='FOLDER', help=place)
 
     description = 'Print a tree as text, and draw it as a picture.'
     show = action('show', run_show, 'print a tree, and draw it', description, _SHOW, written='--png')
@@ -99,9 +107,15 @@ def run_edges(args: argparse.Namespace) -> int:
 
 def run_wordnet(args: argparse.Namespace) -> int:
     def make(tree):
-        folder = {'folder': args.wordnet} if args.wordnet else {}
-        found, dropped = tree.from_wordnet(read_class_names(args.classes), **folder)
-        print(f'{dropped} further hypernyms of these nodes were dropped')
+        if odd := [pair for pair in args.sense if '=' not in pair]:
+            raise ValueError(f'--sense: expected NAME=ID, such as tiger=n02129604, got {odd[0]!r}')
+        senses = dict(pair.rsplit('=', 1) for pair in args.sense)
+        found, dropped, taken = tree.from_wordnet(read_class_names(args.data), args.wordnet, senses)
+        if taken:
+            print('Words with several senses are meant in the first (another: --sense NAME=ID):')
+            rows = [['  ' + printable(name), id, shorten(sense, 70)] for name, (id, sense) in taken.items()]
+            print(text_table(rows, left=3))
+        print(f'Dropped: {plural(dropped, "hypernym")} that came after the first one of a noun')
         return found
 
     return _write(args, make)

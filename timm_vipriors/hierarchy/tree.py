@@ -152,25 +152,31 @@ class ClassHierarchy:
 
     @classmethod
     def from_wordnet(
-        cls, class_names: Sequence[str], folder: str | os.PathLike = wordnet.FOLDER
-    ) -> tuple['ClassHierarchy', int]:
+        cls,
+        class_names: Sequence[str],
+        place: str | os.PathLike | None = None,
+        senses: Mapping[str, str] | None = None,
+    ) -> tuple['ClassHierarchy', int, dict[str, tuple[str, str]]]:
         """A semantic hierarchy from WordNet's nouns, each below its first hypernym, chains of single children merged.
 
         A contest that forbids outside knowledge forbids this tree.
 
         Args:
-            class_names: WordNet ids such as n02084071, or words, which are taken in their first sense.
-            folder: Where WordNet's data.noun and index.noun are.
+            class_names: Ids of WordNet 3.0 such as n02084071, which words may follow, or words, singular or plural.
+            place: The folder of WordNet's data.noun, index.noun and noun.exc, or a zip file as nltk downloads it. None
+                for Debian's or nltk's.
+            senses: The id of each class whose word is not meant in its first sense.
 
         Returns:
-            The hierarchy, and how many further hypernyms of its nodes were dropped.
+            The hierarchy; how many further hypernyms of its nodes were dropped; and the id and meaning of each class
+            whose word has several senses.
 
         Raises:
             ValueError: If a name is no noun of WordNet, two are the same, or one is above another.
             OSError: If WordNet is not there.
         """
-        tree, dropped = wordnet.tree_from_wordnet(class_names, Path(folder))
-        return cls(*tree), dropped
+        tree, *notes = wordnet.tree_from_wordnet(class_names, Path(place or wordnet.find_wordnet()), senses or {})
+        return cls(*tree), *notes
 
     def reordered(self, class_names: Sequence[str]) -> 'ClassHierarchy':
         """This tree with the same classes in another order, such as that of the data a model is trained on.
