@@ -17,6 +17,7 @@ MINIATURES = {
     'memory': '--batch 4 --size 32',
     'losses': '--rounds 1 --classes 10 --skip-step',
     'lsb_swap': '--rounds 2 --images 2',
+    'cache': '--rounds 1 --images 4',
     'predict': '--rounds 1 --model test_efficientnet --size 32',
     'ensembles': '--rounds 1 --files 2 --images 20 --classes 5',
     'subset': '--classes 2 --images 4 --per-class 2',

@@ -28,6 +28,7 @@ BENCHMARKS = {
     'memory': [],
     'losses': ['--rounds', '3'],
     'lsb_swap': ['--rounds', '20'],
+    'cache': ['--images', '500'],
     'predict': ['--rounds', '3'],
     'ensembles': ['--rounds', '1'],
     'subset': [],

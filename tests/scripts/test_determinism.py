@@ -1,5 +1,7 @@
 """The same seed gives the same run, with any number of loader processes, in one go or in parts."""
 
+import shutil
+
 import pytest
 
 from timm_vipriors.files import read_checkpoint
@@ -47,3 +49,16 @@ def test_resumed_run_is_the_uninterrupted_one(train, tmp_path):
     assert whole[1] == parts[1]
     names = [sorted(p.name for p in (tmp_path / name / 'run').iterdir()) for name in ('whole', 'parts')]
     assert names[0] == names[1]
+
+
+@pytest.mark.slow
+def test_runs_with_a_cache_are_those_without(train, tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    state, records = train('off', '--workers', 1)
+    for cache in ('ram', 'disk', 'disk'):
+        other_state, other_records = train(cache, '--workers', 2, '--cache', cache, '--resume', '')
+        for key in KEYS:
+            assert equal(state[key], other_state[key]), (cache, key)
+        assert records == other_records, cache
+        shutil.rmtree(tmp_path / cache)
+    assert len(list((tmp_path / 'cache' / 'timm-vipriors' / 'images').iterdir())) == 2  # train and validation

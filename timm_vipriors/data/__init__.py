@@ -1,5 +1,6 @@
-"""Data: LSB swap, transforms, image folders that name a broken image, subsets, and the demo set."""
+"""Data: LSB swap, transforms, image folders that name a broken image, cached images, subsets, and the demo set."""
 
+from .cache import CachedImageDataset
 from .datasets import CorruptImageError, StrictImageDataset, image_extensions, register_image_extensions, skipped_files
 from .demo import make_demo_data
 from .lsb_swap import LSBSwap, lsb_swap
@@ -7,6 +8,7 @@ from .subset import make_subset
 from .transforms import create_transform
 
 __all__ = [
+    'CachedImageDataset',
     'CorruptImageError',
     'LSBSwap',
     'StrictImageDataset',

@@ -47,7 +47,7 @@ class StrictImageDataset(ImageDataset):
         except OSError as e:  # a broken link, or no permission
             raise CorruptImageError(f'{name} cannot be opened: {e.strerror}') from e
         with file:
-            img = file.read() if self.load_bytes else decode(file, name, self.input_img_mode)
+            img = file.read() if self.load_bytes else self.read(file, name)
         if self.transform is not None:
             img = self.transform(img)
         if target is None:
@@ -55,6 +55,10 @@ class StrictImageDataset(ImageDataset):
         elif self.target_transform is not None:
             target = self.target_transform(target)
         return (img, target) if self.additional_features is None else (img, target, *features)
+
+    def read(self, file: BinaryIO, name: str) -> Image.Image:
+        """The image of an open file."""
+        return decode(file, name, self.input_img_mode)
 
 
 def check_is_file(path: str) -> None:

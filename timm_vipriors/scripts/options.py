@@ -197,6 +197,8 @@ def add_our_options(parser: argparse.ArgumentParser) -> None:
     flag(group, '--class-weights', choices=('balanced',), help=text)
     flag(group, '--lsb-swap', type=int, default=0, metavar='K', help='swap the K low bits of images, before all else')
     flag(group, '--lsb-prob', type=float, default=DEFAULT_PROB, metavar='P', help='probability of a swap')
+    text = 'keep decoded images for all workers and ranks: in ram until the run ends, on disk for later runs too'
+    flag(group, '--cache', choices=('ram', 'disk', 'off'), default='off', help=text)
     flag(group, '--check-images', action='store_true', help='decode every image before the start, name broken ones')
     text = 'no automatic mixed precision: cancels an earlier --amp, such as that of a recipe'
     flag(group, '--no-amp', dest='amp', action='store_false', default=argparse.SUPPRESS, help=text)  # --amp has one

@@ -24,7 +24,7 @@ from timm.utils import unwrap_model
 from torch import nn
 
 from ..checkpoint import DATA_KEYS
-from ..data import LSBSwap
+from ..data import CachedImageDataset, LSBSwap
 from ..data.datasets import StrictImageDataset, drop_hidden
 from ..data.seeding import seed_loader
 from ..data.transforms import put_first
@@ -135,6 +135,9 @@ class Plugin:
             return dataset
         if isinstance(dataset.reader, ReaderImageFolder):
             drop_hidden(dataset.reader, kwargs.get('class_map'))
+            return CachedImageDataset.of(dataset, getattr(self.args, 'cache', 'off'))
+        if getattr(self.args, 'cache', 'off') != 'off':
+            _logger.warning('--cache has no effect: it keeps images of folders, not of archives')
         return StrictImageDataset.of(dataset)
 
     def create_loader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> Any:

@@ -1,0 +1,217 @@
+"""Cached images equal decoded ones, in all processes, after changes and kills; where no cache can be, a sentence."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from timm.data import create_dataset
+from torch.utils.data import DataLoader
+
+from timm_vipriors.data import CachedImageDataset, StrictImageDataset, pixel_file
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for number, (mode, ending) in enumerate(
+        [('RGB', 'jpg'), ('L', 'png'), ('RGBA', 'png'), ('P', 'png'), ('L', 'jpg')]
+    ):
+        (tmp_path / 'images' / str(number % 2)).mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (20 + number, 31, 4), np.uint8)
+        Image.fromarray(pixels).convert(mode).save(tmp_path / 'images' / str(number % 2) / f'{number}.{ending}')
+    deep = Image.fromarray(np.arange(0, 60_000, 100, np.uint16).reshape(20, 30))
+    deep.save(tmp_path / 'images' / '0' / 'deep.png')
+    return tmp_path / 'images'
+
+
+@pytest.fixture
+def open_data(folder, tmp_path):
+    return lambda cache='disk', **kwargs: CachedImageDataset(str(folder), cache=cache, folder=tmp_path / 'c', **kwargs)
+
+
+def pixels(data):
+    return [(img.mode, img.size, img.tobytes(), label) for img, label in (data[i] for i in range(len(data)))]
+
+
+def all_kept(data):
+    return bool(data.pixels._checksums.all())
+
+
+def forbid_decoding(monkeypatch):
+    def decode(*args):
+        raise AssertionError('decoded again')
+
+    monkeypatch.setattr('timm_vipriors.data.datasets.decode', decode)
+
+
+@pytest.mark.parametrize('mode', ['RGB', 'L'])
+@pytest.mark.parametrize('cache', ['ram', 'disk'])
+def test_pixels_equal_those_of_decoding_and_are_decoded_once(folder, open_data, cache, mode, monkeypatch):
+    decoded = pixels(StrictImageDataset(str(folder), input_img_mode=mode))
+    data = open_data(cache, input_img_mode=mode)
+    assert ('shm' in str(data.pixels.path)) == (cache == 'ram')
+    assert pixels(data) == decoded
+    area = sum(w * h for _, (w, h), *_ in decoded)
+    assert data.pixels.path.stat().st_size == area * len(mode) + 16 + 12 * len(data)
+    forbid_decoding(monkeypatch)
+    assert pixels(data) == pixels(open_data(cache, input_img_mode=mode)) == decoded
+    of = CachedImageDataset.of(create_dataset('', root=str(folder), input_img_mode=mode), 'off')
+    assert of.pixels is None
+
+
+def test_a_file_in_memory_goes_with_its_last_user(open_data):
+    first, second = open_data('ram'), open_data('ram')
+    path = first.pixels.path
+    del first
+    assert path.exists()
+    del second
+    assert not path.exists()
+
+
+def test_changed_files_are_read_anew(folder, open_data):
+    data = open_data()
+    before = pixels(data)
+    name = folder / '0' / '0.jpg'
+    stat = name.stat()
+    Image.new('RGB', (31, 20), 'red').save(name)
+    changed = pixels(StrictImageDataset(str(folder)))
+    assert changed != before
+    assert pixels(data) == pixels(data) == changed  # while it is open
+    assert pixels(open_data()) == changed
+    for color, later in (('blue', 1), ('green', 2)):  # the same size at another time
+        Image.new('RGB', (31, 20), color).save(name, 'bmp')
+        os.utime(name, ns=(stat.st_atime_ns, stat.st_mtime_ns + later))
+        changed = pixels(StrictImageDataset(str(folder)))
+        assert pixels(data) == pixels(open_data()) == changed
+
+
+def test_images_of_the_same_place_are_told_apart_by_name(open_data):
+    data = open_data()
+    before = pixels(data)
+    data.reader.samples.reverse()
+    assert pixels(data) == before[::-1]
+
+
+@pytest.mark.parametrize('method', ['fork', pytest.param('spawn', marks=pytest.mark.slow)])
+def test_workers_share_it(open_data, method, monkeypatch):
+    data = open_data('ram')
+    expected = pixels(open_data('off'))
+    data.transform = np.array
+    if method == 'spawn':
+        monkeypatch.setenv('PYTHONPATH', os.pathsep.join(filter(None, [os.getcwd(), os.environ.get('PYTHONPATH')])))
+    context = multiprocessing.get_context(method)
+    loaded = list(DataLoader(data, None, num_workers=2, multiprocessing_context=context))
+    assert all_kept(data)  # by the workers
+    forbid_decoding(monkeypatch)
+    data.transform = None
+    assert pixels(data) == expected
+    assert [x.numpy().tobytes() if hasattr(x, 'numpy') else x.tobytes() for x, _ in loaded] == [p[2] for p in expected]
+
+
+def test_damaged_pixels_and_files_count_as_missing(open_data):
+    expected = pixels(data := open_data())
+    path = data.pixels.path
+    with open(path, 'r+b') as file:
+        file.seek(-100, 2)
+        file.write(bytes(100))  # as a power cut leaves it
+    assert pixels(open_data()) == expected
+    del data
+    for content in (b'', b'junk' * 99, path.read_bytes()[:-1]):
+        path.write_bytes(content)
+        data = open_data()
+        assert pixels(data) == expected
+        assert all_kept(data)
+        del data
+
+
+# where it cannot be
+
+
+def test_without_memory_it_goes_to_the_disk(open_data, monkeypatch, caplog):
+    monkeypatch.setattr(pixel_file, '_free', lambda folder, ram: 100 if ram else 10**9)
+    data = open_data('ram')
+    assert 'shm' not in str(data.pixels.path)
+    expected = 'no image cache in memory, it goes to the disk: it needs 0.00 GB and may take 0.00 GB'
+    assert [r.message for r in caplog.records] == [expected]
+    assert not list(Path('/dev/shm').glob(data.pixels.path.name))
+
+
+def full(*args):
+    raise OSError(28, 'No space left on device')
+
+
+@pytest.mark.parametrize('trouble', ['full', 'no folder', 'other user'])
+def test_without_a_place_images_are_decoded(folder, open_data, tmp_path, trouble, monkeypatch, caplog):
+    reason = {'full': 'No space left', 'no folder': 'File exists', 'other user': 'belongs to another user'}[trouble]
+    if trouble == 'full':
+        monkeypatch.setattr(os, 'posix_fallocate', full)
+    elif trouble == 'no folder':
+        (tmp_path / 'c').write_text('')
+    else:
+        uid = os.getuid()
+        monkeypatch.setattr(os, 'getuid', lambda: uid + 1)
+    data = open_data()
+    assert data.pixels is None
+    (record,) = caplog.records
+    assert record.message.startswith(f'no image cache in {tmp_path}')
+    assert reason in record.message
+    assert pixels(data) == pixels(StrictImageDataset(str(folder)))
+    assert trouble != 'full' or not list((tmp_path / 'c').iterdir())
+
+
+def test_a_disk_that_fills_up_later_costs_nothing_but_time(open_data, monkeypatch):
+    data = open_data()
+    monkeypatch.setattr(os, 'pwrite', full)
+    assert pixels(data) == pixels(open_data('off'))
+    assert not data.pixels._checksums.any()
+
+
+def test_unknown_cache(open_data):
+    with pytest.raises(ValueError, match="expected a cache of ram, disk, off, got 'RAM'"):
+        open_data('RAM')
+
+
+# kills
+
+WRITER = """
+import sys
+from timm_vipriors.data import CachedImageDataset
+print('ready', flush=True)
+sys.stdin.readline()
+data = CachedImageDataset(sys.argv[1], cache='disk', folder=sys.argv[2])
+for i in range(len(data)):
+    data[i]
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_writer_killed_at_50_moments(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / 'images' / 'a').mkdir(parents=True)
+    for i in range(60):
+        smooth = Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8)).resize((640, 480))
+        smooth.save(tmp_path / 'images' / 'a' / f'{i:02d}.jpg')
+    decoded = pixels(StrictImageDataset(str(tmp_path / 'images')))
+    line = [sys.executable, '-c', WRITER, str(tmp_path / 'images')]
+    kept = []
+    for moment in range(50):
+        cache = tmp_path / f'cache{moment}'
+        with subprocess.Popen([*line, str(cache)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            process.stdout.readline()
+            process.stdin.write(b'\n')
+            process.stdin.flush()
+            time.sleep(0.0014 * moment)
+            process.send_signal(signal.SIGKILL)
+        data = CachedImageDataset(str(tmp_path / 'images'), cache='disk', folder=cache)
+        kept.append(int((data.pixels._checksums != 0).sum()))
+        assert pixels(data) == decoded, moment
+        data.pixels.path.unlink()
+    assert any(0 < number < 60 for number in kept)  # some fell into the writing
