@@ -14,7 +14,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 # shellcheck disable=SC2034
 kim=(
     --criterion focal-cosine --criterion-kwargs xent_weight=0.1 gamma=2 --smoothing 0
-    --epochs 450 --workers 8 --amp
+    --epochs 450 --amp
     --opt rmsproptf --opt-eps 0.001 --momentum 0.9 --weight-decay 1e-5
     --sched step --lr 0.016 --decay-epochs 2.4 --decay-rate 0.97 --warmup-epochs 3 --warmup-lr 1e-6 --min-lr 1e-5
     --drop 0.3 --drop-path 0.2 --model-ema --model-ema-decay 0.9999 --model-ema-warmup

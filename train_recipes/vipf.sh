@@ -11,7 +11,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 # shellcheck disable=SC2034
 vipf=(
-    --batch-size 64 --workers 8 --amp
+    --batch-size 64 --amp
     --opt sgd --momentum 0.9 --weight-decay 1e-4
     --sched cosine --lr-base 0.1 --lr-base-size 1024 --warmup-epochs 5 --warmup-lr 1e-4
     --color-jitter 0 --cutmix 1.0 --mixup-prob 0.5 --smoothing 0.1 --drop 0.2

@@ -96,6 +96,13 @@ def test_an_error_of_the_script_is_its_own(command, script):
     assert done.stderr.endswith('ValueError: of the script\n')
 
 
+def test_a_profiler_that_is_not_installed(script, capsys):
+    """The assertion is that of timm's benchmark.py --bench profile."""
+    path = script('assert 0, "One of deepspeed or fvcore needs to be installed for profiling to work."')
+    assert main(['run', str(path)]) == 2
+    assert capsys.readouterr().err.endswith('with fvcore, which is not installed: pip install fvcore\n')
+
+
 SHADOW = """
 import multiprocessing, sys, timm, neighbour
 from timm.utils import ModelEmaV3

@@ -17,7 +17,6 @@ class Row(NamedTuple):
 # VIPF §4.1
 VIPF = dict(
     batch_size=64,  # on each of 16 GPUs
-    workers=8,
     amp=True,  # (not in the paper)
     opt='sgd',
     momentum=0.9,  # (not in the paper)
@@ -39,7 +38,6 @@ LAST_BATCHNORM = {'model_kwargs': {'zero_init_last': True}}  # (not in the paper
 # output/train/*/args.yaml of github.com/byeongjokim/VIPriors-Image-Classification-Challenge
 KIM = dict(
     epochs=450,  # cooldown_epochs is 10, which a step schedule ignores
-    workers=8,
     amp=True,
     opt='rmsproptf',
     opt_eps=0.001,

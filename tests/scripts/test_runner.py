@@ -45,7 +45,10 @@ def test_timm_is_as_it_was_after_a_run(few_digits, tmp_path, monkeypatch, script
 def test_the_end_says_what_to_do_next(few_digits, tmp_path, monkeypatch, capsys, scripts):
     monkeypatch.chdir(tmp_path)
     assert main(['train', str(few_digits), *FLAGS, '--epochs', '1', '--experiment', 'a']) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == 'Next: timm-vipriors report ./output/train/a -o report.html'
+    out, err = capsys.readouterr()
+    assert [line.split(':')[0] for line in out.splitlines()] == ['Best top-1', 'Checkpoint', 'Next']
+    assert out.endswith('Next: timm-vipriors report ./output/train/a -o report.html\n')
+    assert 'Current checkpoints' not in err
 
 
 @pytest.mark.parametrize('after', ['a checkpoint', 'no checkpoint'])

@@ -25,7 +25,7 @@ Checkpoints of one run are averaged by timm's avg_checkpoints.py; several score 
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    from ..scripts.options import add_model_options, flag
+    from ..scripts.options import add_model_options, default_workers, flag
 
     parser = add_parser(
         commands,
@@ -50,7 +50,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     flag(group, '--classes', metavar='FILE', help=classes)
     flag(group, '-b', '--batch-size', type=int, default=128, help='images in a batch, whatever the number of views')
-    flag(group, '-j', '--workers', type=int, default=min(4, os.cpu_count() or 1), help='processes that load images')
+    flag(group, '-j', '--workers', type=int, default=default_workers(), help='processes that load images')
     flag(group, '--img-size', type=int, help="width and height of the network's input")
     flag(group, '--in-chans', type=int, help="channels of the network's input")
     flag(group, '--input-size', nargs=3, type=int, metavar='N', help='channels, height and width at once')

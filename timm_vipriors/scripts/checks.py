@@ -8,6 +8,7 @@ import difflib
 import os
 import sys
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,10 @@ def check_run(name: str, args: argparse.Namespace, given: set[str], resuming: bo
     check_model(args.model, bulk=name == 'validate')
     check_weights(args)
     check_values(args)
-    if name == 'train' and not resuming:
-        check_run_folder(args)
+    if name == 'train':
+        check_loggers(args)
+        if not resuming:
+            check_run_folder(args)
     root = args.data_dir or args.data
     # one of timm's readers, which knows its data; timm takes any other name for a folder of images
     if args.dataset.lower().startswith(_READERS):
@@ -119,6 +122,16 @@ def check_model(name: str, bulk: bool = False) -> None:
     close = [n for n in names if n.startswith(name)][:3] or difflib.get_close_matches(name.split('.')[0], names)
     hint = f'did you mean {", ".join(close)}?' if close else 'timm.list_models() lists what there is'
     raise UserError(f'unknown model {name!r}: {hint}')
+
+
+def check_loggers(args: argparse.Namespace) -> None:
+    """Raise if a run is to be logged by a package that is not installed."""
+    for flag in ('log_wandb', 'log_tensorboard'):
+        package = flag.removeprefix('log_')
+        spec = find_spec(package)
+        # a folder ./wandb, which an earlier run has left, is found as a package without a file
+        if getattr(args, flag) and (spec is None or spec.origin is None):
+            raise UserError(f"{flag_name(flag)} needs {package}: pip install 'timm-vipriors[logging]'")
 
 
 def check_weights(args: argparse.Namespace) -> None:

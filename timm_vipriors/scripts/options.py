@@ -1,6 +1,7 @@
 """The flags of the scripts: ours, and of the bundled ones a selection of timm's, with the same names and meanings."""
 
 import argparse
+import os
 from typing import Any, NoReturn
 
 from ..help_formatter import HelpFormatter, make_epilog
@@ -33,6 +34,12 @@ _EXAMPLES = {
 }
 _NOTES = """DATA has a folder for each split, train and validation, and in these a folder for each class. TIMM_SCRIPTS
 is the path of a checkout of pytorch-image-models, of the version of the installed timm."""
+
+
+def default_workers() -> int:
+    """Processes that load images: the cores that this process may use, at most eight, shared with those beside it."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    return max(1, min(8, cores // int(os.environ.get('LOCAL_WORLD_SIZE', 1))))
 
 
 class ScriptParser(argparse.ArgumentParser):
@@ -81,7 +88,7 @@ def add_data_options(parser: argparse.ArgumentParser, batch_size: int) -> None:
     flag(group, '--std', type=float, nargs='+', metavar='X', help='standard deviation of the pixels, by channel')
     flag(group, '--interpolation', type=str, default='', help='how images are resized')
     flag(group, '-b', '--batch-size', type=int, default=batch_size, help='images in a batch, on each device')
-    flag(group, '-j', '--workers', type=int, default=4, help='processes that load images')
+    flag(group, '-j', '--workers', type=int, default=default_workers(), help='processes that load images')
     flag(group, '--pin-mem', action='store_true', help='pin the memory of the loaded images')
     flag(group, '--no-prefetcher', action='store_true', help='normalise in the workers, not on the device')
 
@@ -116,6 +123,10 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     flag(group, '--checkpoint-hist', type=int, default=10, help='checkpoints to keep')
     flag(group, '--eval-metric', type=str, default='top1', help='which figure decides what is best')
     flag(group, '--log-interval', type=int, default=50, help='updates between two lines of the log')
+    flag(group, '--log-wandb', action='store_true', help='log each epoch to Weights & Biases')
+    flag(group, '--wandb-project', type=str, help='its project')
+    flag(group, '--wandb-tags', type=str, nargs='+', default=[], help='tags of the run there')
+    flag(group, '--wandb-resume-id', default='', metavar='ID', help='the run there that is resumed')
     flag(group, '--val-interval', type=int, default=1, help='epochs between two evaluations and checkpoints')
     flag(group, '-vb', '--validation-batch-size', type=int, help='images in a batch of the evaluation')
 
@@ -199,6 +210,8 @@ def add_our_options(parser: argparse.ArgumentParser) -> None:
     flag(group, '--lsb-prob', type=float, default=DEFAULT_PROB, metavar='P', help='probability of a swap')
     text = 'keep decoded images for all workers and ranks: in ram until the run ends, on disk for later runs too'
     flag(group, '--cache', choices=('ram', 'disk', 'off'), default='off', help=text)
+    text = "log each epoch to TensorBoard, into the run's folder (pip install 'timm-vipriors[logging]')"
+    flag(group, '--log-tensorboard', action='store_true', help=text)
     flag(group, '--check-images', action='store_true', help='decode every image before the start, name broken ones')
     text = 'no automatic mixed precision: cancels an earlier --amp, such as that of a recipe'
     flag(group, '--no-amp', dest='amp', action='store_false', default=argparse.SUPPRESS, help=text)  # --amp has one

@@ -77,6 +77,7 @@ class Plugin:
         self.guard = LossGuard(skip=getattr(args, 'nonfinite', 'stop') == 'skip')
         self._task: FeatureClassificationTask | None = None
         self._batches: int | None = None
+        self._tensorboard: Any = None
 
     @contextmanager
     def installed(self, script: ModuleType) -> Iterator[None]:
@@ -92,10 +93,17 @@ class Plugin:
             ClassificationTask=self.classification_task,
             utils=SimpleNamespace(**{**vars(utils), **own_utils}),
         )
+        parts = {name: part for name, part in parts.items() if hasattr(script, name)}
+        saver_log = logging.getLogger(utils.CheckpointSaver.__module__)  # lists the checkpoints after each epoch
+        level = saver_log.level
+        saver_log.setLevel(logging.WARNING)
         try:
-            with mock.patch.multiple(script, **{name: part for name, part in parts.items() if hasattr(script, name)}):
+            with mock.patch.multiple(script, print=self.print, create=True, **parts):
                 yield
         finally:
+            saver_log.setLevel(level)
+            if self._tensorboard is not None:
+                self._tensorboard.close()
             self.guard.close()
             if world_size() > 1:
                 # gloo's thread needs the interpreter's lock to release its last tensors, and torch (2.11) holds the
@@ -104,6 +112,11 @@ class Plugin:
             self._task = None
         if self.guard.skipped and is_primary():
             _logger.warning(f'{self.guard.skipped} updates in all were skipped: a gradient was not finite')
+
+    def print(self, *values: Any, **kwargs: Any) -> None:
+        """Python's own, but the results of ten epochs that timm's train.py prints at its end are in summary.csv."""
+        if self.saver is None or not str(*values[:1]).startswith('--result'):
+            print(*values, **kwargs)
 
     def create_model(self, *args: Any, **kwargs: Any) -> nn.Module:
         """timm's `create_model`, and a note of what the checkpoints will say about the model and its images."""
@@ -207,10 +220,46 @@ class Plugin:
             self.saver.take_up()
         return self.saver
 
-    def update_summary(self, *args: Any, filename: str, **kwargs: Any) -> None:
-        """timm's `update_summary`, with one header: timm's script writes another after each resume."""
-        kwargs['write_header'] = not os.path.exists(filename)
-        utils.update_summary(*args, filename=filename, **kwargs)
+    def update_summary(
+        self,
+        epoch: int,
+        train_metrics: dict[str, float],
+        eval_metrics: dict[str, float] | None,
+        filename: str,
+        lr: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """timm's `update_summary`, with one header: timm's script writes another after each resume. Logs it, too."""
+        if self.args.log_wandb:
+            self._start_wandb(os.path.basename(os.path.dirname(filename)))
+        kwargs |= dict(write_header=not os.path.exists(filename), log_wandb=self.args.log_wandb)
+        utils.update_summary(epoch, train_metrics, eval_metrics, filename, lr=lr, **kwargs)
+        if self.args.log_tensorboard:
+            if self._tensorboard is None:
+                from torch.utils.tensorboard import SummaryWriter
+
+                # a resumed run replaces the epochs that come again
+                self._tensorboard = SummaryWriter(os.path.dirname(filename), purge_step=epoch)
+            groups = {'train': train_metrics, 'eval': eval_metrics or {}}
+            values = {f'{group}/{name}': value for group, metrics in groups.items() for name, value in metrics.items()}
+            for name, value in (values | {'lr': lr}).items():
+                self._tensorboard.add_scalar(name, value, epoch)
+            self._tensorboard.flush()
+
+    def _start_wandb(self, name: str) -> None:
+        """Start a run at Weights & Biases unless the script has: timm's does, the bundled one leaves it to us."""
+        import wandb
+
+        if wandb.run is None:
+            id = self.args.wandb_resume_id or None
+            wandb.init(
+                project=self.args.wandb_project,
+                name=name,
+                config=vars(self.args),
+                tags=self.args.wandb_tags,
+                resume='must' if id else None,
+                id=id,
+            )
 
     def get_outdir(self, path: str, *paths: str, inc: bool = False) -> str:
         """timm's `get_outdir`, but two runs without a name that start in the same second get a folder each."""

@@ -22,7 +22,7 @@ from .checkout import find_checkout, find_in_checkout, version_warning
 from .checks import check_run, explain_checkpoint
 from .flag_checks import check_config, given_arguments
 from .loss_spec import LossSpec
-from .options import add_our_options, describe
+from .options import add_our_options, default_workers, describe
 from .plugin import Plugin, make_swap
 from .ranks import is_primary
 from .saving import Saver, find_last
@@ -70,7 +70,7 @@ def prepare_script(name: str) -> ModuleType:
     """The script's module, with our flags and help in its parser."""
     script = load_script(find_script(name))
     describe(script.parser, name)
-    script.parser.set_defaults(device=default_device(), workers=min(4, os.cpu_count() or 1))
+    script.parser.set_defaults(device=default_device(), workers=default_workers())
     if name == 'train':
         add_our_options(script.parser)
     return script
