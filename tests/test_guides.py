@@ -24,7 +24,7 @@ GUIDES = {path.stem: path.read_text() for path in FOLDER.glob('*.md')}
 SMALL = '--model test_efficientnet --img-size 32 --epochs 1 --workers 1 -b 40 --warmup-epochs 0 --no-amp'.split()
 PARTS = {
     'dsk': 'DSK-ResNeXt',
-    'losses': 'Positive class loss|Centre loss|Tree supervision|Cosine and focal cosine loss|All losses together',
+    'losses': 'Positive class loss|Center loss|Tree supervision|Cosine and focal cosine loss|All losses together',
     'small_data': 'LSB swap|Subsets',
     'predictions': 'Views and ensembles|Report',
     'ablations': 'Recipes',

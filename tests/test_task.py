@@ -27,15 +27,15 @@ class FeatureLoss(nn.Module):
 
     def __init__(self, dim):
         super().__init__()
-        self.centre = nn.Parameter(torch.zeros(dim))
+        self.center = nn.Parameter(torch.zeros(dim))
         self.register_buffer('calls', torch.zeros(()))
 
     def forward(self, output, target, features):
         self.calls += 1
-        return nn.functional.cross_entropy(output, target) + (features - self.centre).square().mean()
+        return nn.functional.cross_entropy(output, target) + (features - self.center).square().mean()
 
     def no_weight_decay(self):
-        return {'centre'}
+        return {'center'}
 
 
 def make_model(name='test_dsk_resnext', **kwargs):
@@ -69,7 +69,7 @@ def test_features_are_recorded_by_copies_of_their_own_and_never_by_the_plain_mod
         assert other.recorder is not module.recorder
     assert model.fc.weight.any()
     assert list(module.state_dict()) == [f'model.{k}' for k in model.state_dict()] + [
-        'criterion.centre',
+        'criterion.center',
         'criterion.calls',
     ]
     model.reset_classifier(CLASSES)
@@ -131,17 +131,17 @@ def test_the_criterions_parameters_are_trained_clipped_and_not_decayed():
     task = make_task(criterion)
     optimizer = create_optimizer_v2(task.get_trainable_module(), opt='sgd', lr=1.0, weight_decay=0.1)
     decay = {id(p): g['weight_decay'] for g in optimizer.param_groups for p in g['params']}
-    assert decay[id(criterion.centre)] == 0
+    assert decay[id(criterion.center)] == 0
     assert decay[id(task.get_eval_model().fc.weight)] == 0.1
     assert decay[id(task.get_eval_model().fc.bias)] == 0
-    assert any(p is criterion.centre for p in task.get_clip_parameters())
+    assert any(p is criterion.center for p in task.get_clip_parameters())
     without_head = task.get_clip_parameters(exclude_head=True)
-    assert any(p is criterion.centre for p in without_head)
+    assert any(p is criterion.center for p in without_head)
     assert not any(p is task.get_eval_model().fc.weight for p in without_head)
     task(*batch())['loss'].backward()
     assert all(p.grad is not None for p in task.parameters())
     optimizer.step()
-    assert criterion.centre.abs().sum() > 0
+    assert criterion.center.abs().sum() > 0
 
 
 def test_a_learned_heads_bias_is_not_decayed_and_layers_keep_their_rates():
@@ -177,7 +177,7 @@ def test_checkpoint_state_survives_a_weights_only_round_trip(tmp_path):
     for a, b in zip(task.state_dict().values(), other.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     ema, live = (other.get_trainable_module(ema=e) for e in (True, False))
-    assert not torch.equal(ema.module.criterion.centre, live.criterion.centre)
+    assert not torch.equal(ema.module.criterion.center, live.criterion.center)
     assert live.criterion.calls == 2
 
 
@@ -282,7 +282,7 @@ def test_a_growing_tree_finds_the_linear_layer_of_a_classifier(name):
 
 
 def make_frozen_task(size):
-    """A task whose gradients depend on no other sample of the batch: no statistics, no dropout, centres that stay."""
+    """A task whose gradients depend on no other sample of the batch: no statistics, no dropout, centers that stay."""
     criterion = create_loss(
         'pcl+center',
         num_classes=CLASSES,
@@ -325,7 +325,7 @@ def test_an_update_does_not_depend_on_how_its_batch_is_cut(tmp_path):
         torch.testing.assert_close(torch.load(tmp_path / f'{rank}.pt'), gradient(whole), rtol=1e-4, atol=1e-5)
 
 
-def test_composite_with_accumulation_and_clipping_of_centres():
+def test_composite_with_accumulation_and_clipping_of_centers():
     task = make_task(create_loss('pcl+center', num_classes=CLASSES, feature_dim=384))
     for _ in range(2):
         with task.no_sync():

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# DSK-ResNeXt50_32x4d with positive class loss and centre loss.
+# DSK-ResNeXt50_32x4d with positive class loss and center loss.
 #
 #   ./train_recipes/dsk_resnext50_32x4d_pcl_center.sh DATA [flags of timm-vipriors train …]
 #
@@ -7,7 +7,7 @@
 # Score:    57.51 (paper, validation set); not run on VIPriors by us
 # Compare:  dsk_resnext50_32x4d_pcl
 # Settings: §4.1 (vipf.sh), 360 epochs. Not in the paper: 224 pixels. The losses are Eqs. 5 and 6; the weight 0.0005 of
-#           the centre loss is how we read "α, γ and β are set to 1, 0.0005 and 1".
+#           the center loss is how we read "α, γ and β are set to 1, 0.0005 and 1".
 # Hardware: 16 GPUs with 64 images each in the paper (GPUS=8 NNODES=2 …)
 # Time:     360 epochs
 # Flags after DATA come last and win. --help lists the variables.

@@ -5,7 +5,7 @@
 #
 # Paper:    VIPF, §4.1, the test-time augmentation of the final prediction
 # Score:    none of its own in the paper
-# Settings: four corners and the centre of the image as the evaluation resizes it, each also mirrored
+# Settings: four corners and the center of the image as the evaluation resizes it, each also mirrored
 # Time:     about ten times that of one crop
 # Result:   beside the checkpoint, for last.pth.tar: last-ten_crop.npz
 # Flags given after CHECKPOINT come last and win. DRY_RUN=1 prints the command.

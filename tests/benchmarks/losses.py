@@ -96,7 +96,7 @@ def steps(report: Report, rounds: int) -> None:
     what = 'ResNet-50 step at 224 pixels, batch 16'
     report.add(what, values['all terms'], whole, names=('all three terms', 'cross-entropy'))
     report.add(f'{what}: tree supervision alone', values['tree'], whole, names=('the term', 'the step'), asked='< 0.05')
-    report.add(f'{what}: centre loss alone', values['center'], whole, names=('the term', 'the step'))
+    report.add(f'{what}: center loss alone', values['center'], whole, names=('the term', 'the step'))
 
 
 def main() -> None:

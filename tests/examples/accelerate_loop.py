@@ -48,7 +48,7 @@ def main(data, epochs=20):
     with torch.inference_mode():
         right = [accelerator.gather_for_metrics(model(x).argmax(1) == y) for x, y in validation_loader]
     accelerator.print(f'validation accuracy: {torch.cat(right).float().mean():.1%}')
-    # the model's state, and that of its criterion: the centres and the tree
+    # the model's state, and that of its criterion: the centers and the tree
     accelerator.save(accelerator.unwrap_model(task).get_checkpoint_state(), 'accelerate_loop.pt')
 
 

@@ -25,7 +25,7 @@ class Classifier(lightning.LightningModule):
         self.save_hyperparameters()
         self.model = timm.create_model('test_dsk_resnext', num_classes=num_classes)
         hierarchy = ClassHierarchy.load(tree) if tree else None
-        self.criterion = VIPriorsLoss(num_classes, self.model.head_hidden_size, hierarchy)  # saved with its centres
+        self.criterion = VIPriorsLoss(num_classes, self.model.head_hidden_size, hierarchy)  # saved with its centers
 
     def training_step(self, batch, batch_idx):
         images, labels = batch

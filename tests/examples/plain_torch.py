@@ -1,4 +1,4 @@
-"""A plain PyTorch loop: LSB swap, focal cosine loss with its learned layer, centre loss on the features.
+"""A plain PyTorch loop: LSB swap, focal cosine loss with its learned layer, center loss on the features.
 
 timm-vipriors demo-data digits
 python plain_torch.py digits [EPOCHS]
@@ -28,7 +28,7 @@ def main(data, epochs=20):
     focal_cosine = FocalCosineLoss(num_classes=classes).to(device)  # num_classes: with a layer of its own
     center = CenterLoss(classes, model.head_hidden_size).to(device)
 
-    # the layer is learned with the model; the centres are a buffer, and follow the features by their own rule
+    # the layer is learned with the model; the centers are a buffer, and follow the features by their own rule
     parameters = [*model.parameters(), *focal_cosine.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=3e-3, weight_decay=0.05)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, epochs * len(loader))

@@ -1,4 +1,4 @@
-"""The centre loss against loops written from VIPF Eq. 6 and Wen's rule."""
+"""The center loss against loops written from VIPF Eq. 6 and Wen's rule."""
 
 import pytest
 import torch
@@ -74,7 +74,7 @@ def test_three_steps_by_hand():
         torch.testing.assert_close(loss.centers, torch.tensor(centers).unsqueeze(1))
 
 
-def test_a_class_that_is_not_in_the_batch_keeps_its_centre():
+def test_a_class_that_is_not_in_the_batch_keeps_its_center():
     loss = make()
     before = loss.centers.clone()
     loss(None, torch.tensor([1, 1, 3, 3]), features())
@@ -82,7 +82,7 @@ def test_a_class_that_is_not_in_the_batch_keeps_its_centre():
     assert changed.tolist() == [False, True, False, True, False]
 
 
-def test_centres_stay_in_eval_without_grad_and_under_the_optimizer():
+def test_centers_stay_in_eval_without_grad_and_under_the_optimizer():
     loss = make()
     before = loss.centers.clone()
     assert not list(loss.parameters())
@@ -163,7 +163,7 @@ def test_no_tensor_of_batch_by_classes_by_dimension():
     assert 0 < largest <= classes * dim
 
 
-def test_state_dict_holds_the_centres():
+def test_state_dict_holds_the_centers():
     loss = make()
     other = CenterLoss(5, DIM, dtype=torch.float64)
     other.load_state_dict(loss.state_dict())
@@ -184,7 +184,7 @@ def _two_ranks(rank, path, runs):
     torch.distributed.destroy_process_group()
 
 
-def test_two_processes_keep_equal_centres(tmp_path):
+def test_two_processes_keep_equal_centers(tmp_path):
     runs = [[(features(8, seed=s), target(8)) for s in range(3)] for target in (hard, soft)]
     torch.multiprocessing.spawn(_two_ranks, (str(tmp_path), runs), nprocs=2)
     for a, b, batches in zip(*(torch.load(tmp_path / f'{rank}.pt') for rank in (0, 1)), runs, strict=True):

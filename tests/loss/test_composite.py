@@ -57,7 +57,7 @@ def test_gradients_reach_logits_and_features():
     loss = VIPriorsLoss(4, 8, TREE)
     loss(z, Y, x).backward()
     assert z.grad.abs().sum() > 0
-    torch.testing.assert_close(x.grad, 0.0005 * X)  # centres start at zero
+    torch.testing.assert_close(x.grad, 0.0005 * X)  # centers start at zero
     assert loss.center.centers.abs().sum() > 0
 
 

@@ -47,7 +47,7 @@ def test_class_indices_of_any_integer_type(name):
         call(loss, x, target.bool())
 
 
-def test_centres_of_small_integers_move_as_those_of_int64():
+def test_centers_of_small_integers_move_as_those_of_int64():
     x, centers = torch.randn(4, 3), []
     for dtype in (torch.int64, torch.uint8, torch.int32):
         loss = CenterLoss(3, 3)
@@ -81,7 +81,7 @@ def test_logits_that_are_not_finite_are_not_hidden(name, value):
     assert not LOSSES[name](torch.tensor([[value, 0.0, 1.0]]), torch.tensor([1])).isfinite()
 
 
-def test_a_feature_that_is_not_finite_leaves_the_centre():
+def test_a_feature_that_is_not_finite_leaves_the_center():
     loss = CenterLoss(3, 3)
     x = torch.randn(4, 3)
     x[0, 0] = float('nan')

@@ -97,7 +97,7 @@ def check_two_ranks(ranks, folder):
     first, second = ranks
     assert len(first['reduced']) >= 4  # the loss of the epoch, and loss and accuracies of the validation
     assert first['reduced'] == second['reduced']
-    assert first['state'] == second['state']  # weights, BatchNorm's statistics, centres
+    assert first['state'] == second['state']  # weights, BatchNorm's statistics, centers
     assert first['state']['criterion.center.centers'] != 0
     assert [p.name for p in folder.parent.iterdir()] == [folder.name]
     assert len(list(folder.glob('last.pth.tar'))) == 1

@@ -60,7 +60,7 @@ def test_four_processes_with_batches_of_different_sizes(tmp_path):
     for other in ranks[1:]:
         for name in [*parameters, 'criterion.center.centers']:
             assert torch.equal(ranks[0]['state'][name], other['state'][name]), name
-    # the centres are those of Wen's rule over all features, in float64
+    # the centers are those of Wen's rule over all features, in float64
     centers = torch.zeros(6, ranks[0]['features'][0].shape[1], dtype=torch.float64)
     for step in range(3):
         x = torch.cat([rank['features'][step] for rank in ranks]).double()

@@ -1,4 +1,4 @@
-"""A run that is killed again and again ends as one that was not: weights, averages, centres, tree, optimizer."""
+"""A run that is killed again and again ends as one that was not: weights, averages, centers, tree, optimizer."""
 
 import csv
 import os

@@ -94,7 +94,7 @@ def test_skip_leaves_weights_and_momentum_alone():
 
 
 def test_skip_undoes_what_the_forward_pass_changed():
-    """BatchNorm's statistics and centres: with NaN in them every later update would be skipped, too."""
+    """BatchNorm's statistics and centers: with NaN in them every later update would be skipped, too."""
     guard, task = LossGuard(skip=True), make_task(TreeSupervisionLoss)
     guard.watch(task)
     module = task.get_trainable_module()

@@ -136,7 +136,7 @@ def test_composite_with_a_given_tree(command, few_digits, scripts, tree, tmp_pat
 
 @pytest.mark.slow
 def test_killed_and_resumed_run_ends_as_one_that_stopped(few_digits, scripts, command, tmp_path):
-    """SIGKILL in mid-epoch; centres, the grown tree, EMA and weights end as after a clean stop at the same epoch."""
+    """SIGKILL in mid-epoch; centers, the grown tree, EMA and weights end as after a clean stop at the same epoch."""
     flags = (
         '--model test_dsk_resnext --img-size 32 -b 10 --workers 1 --warmup-epochs 0 --sched multistep --model-ema '
         '--criterion pcl+center+tsl --criterion-kwargs tree_start_epoch=1 tree_update_every=1 center_weight=0.01'

@@ -44,7 +44,9 @@ def run(args: argparse.Namespace) -> int:
         except AssertionError as e:  # of benchmark.py --bench profile
             if 'fvcore needs to be installed' not in str(e):
                 raise
-            raise UserError(f'{args.script} counts operations with fvcore, which is not installed: pip install fvcore') from e
+            raise UserError(
+                f'{args.script} counts operations with fvcore, which is not installed: pip install fvcore'
+            ) from e
     return 0
 
 

@@ -108,7 +108,7 @@ def tree_figure(tree: Tree) -> 'Figure':
     for node, name in (*enumerate(tree.class_names), *tree.node_names.items()):
         leaf = node < tree.num_classes
         angle = across[node] * 360 / tree.num_classes if radial else 0.0
-        outward = not 90 < angle < 270  # on the left half names are read towards the centre
+        outward = not 90 < angle < 270  # on the left half names are read towards the center
         gap = 0.05 if leaf else -0.05
         axes.text(
             *(place(across[node], along[node] + gap / size)),

@@ -84,5 +84,5 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
     '0.397 to 0.892'
     """
     p, z = hits / count, _Z
-    centre, half = p + z**2 / (2 * count), z * math.sqrt(p * (1 - p) / count + z**2 / (4 * count**2))
-    return max((centre - half) / (1 + z**2 / count), 0.0), min((centre + half) / (1 + z**2 / count), 1.0)
+    center, half = p + z**2 / (2 * count), z * math.sqrt(p * (1 - p) / count + z**2 / (4 * count**2))
+    return max((center - half) / (1 + z**2 / count), 0.0), min((center + half) / (1 + z**2 / count), 1.0)

@@ -1,4 +1,4 @@
-"""Centre loss: features are drawn to a centre of their class, which follows them.
+"""Center loss: features are drawn to a center of their class, which follows them.
 
 VIPF Eq. 6, after Wen et al., "A Discriminative Feature Learning Approach for Deep Face Recognition", ECCV 2016, Eqs. 2
 to 4.
@@ -20,7 +20,7 @@ def center_loss(
     """`½ Σ_i ‖x_i − c_{y_i}‖²`, or `½ Σ_i Σ_j l_ij ‖x_i − c_j‖²` for soft labels l (VIPF Eq. 6).
 
     No (B, C, D) tensor is made: with rows of labels that sum to one, the weighted sum over the classes is the squared
-    distance to the weighted mean of the centres plus their spread around it, and the spread has no gradient.
+    distance to the weighted mean of the centers plus their spread around it, and the spread has no gradient.
 
     Args:
         features: x (B, D).
@@ -47,19 +47,19 @@ def class_sums(features: torch.Tensor, target: torch.Tensor, num_classes: int) -
 
 
 class CenterLoss(Loss):
-    """Centre loss (VIPF Eq. 6): `½ Σ ‖x_i − c_{y_i}‖²`, with centres that follow the features.
+    """Center loss (VIPF Eq. 6): `½ Σ ‖x_i − c_{y_i}‖²`, with centers that follow the features.
 
-    The centres are a buffer (C, D) that starts at zero. In training, after the loss is taken, they move by Wen's rule
+    The centers are a buffer (C, D) that starts at zero. In training, after the loss is taken, they move by Wen's rule
     `c_j −= α Σ_{y_i=j} (c_j − x_i) / (1 + n_j)`, without gradient; not in eval mode, nor under `torch.no_grad()`. Soft
     labels weight both the loss and the rule.
 
-    How we read the paper: it says that the centres are the averages of the features of their class "in each iteration".
-    Taken literally, a class that occurs once in a batch would be its own centre, and its loss exactly zero: in small
+    How we read the paper: it says that the centers are the averages of the features of their class "in each iteration".
+    Taken literally, a class that occurs once in a batch would be its own center, and its loss exactly zero: in small
     batches of many classes the loss would vanish. Wen's running rule, which the paper cites, does not have this
     problem. Features are not normalised; `normalize=True` normalises them alone, where GEM's default normalises the
-    centres too.
+    centers too.
 
-    In a distributed run the rule sees the features of all ranks, so the centres stay equal everywhere. With gradient
+    In a distributed run the rule sees the features of all ranks, so the centers stay equal everywhere. With gradient
     accumulation they move with every part of an update's batch, as BatchNorm's statistics do.
 
     A sum depends on how the batch of an update is cut: DDP and gradient accumulation average the gradients of its
@@ -69,12 +69,12 @@ class CenterLoss(Loss):
     Args:
         num_classes: C.
         feature_dim: D, the width of the features (a timm model's `head_hidden_size`).
-        alpha: Rate α of the centres.
+        alpha: Rate α of the centers.
         normalize: Whether features are divided by their L2 norm first.
         reduction: 'sum' over the batch as in the paper, 'mean', or 'none' for a loss per sample.
         batch_size: Samples of an update, for the sum. None is the number of samples in each call.
-        device: Where the centres are made.
-        dtype: Type of the centres.
+        device: Where the centers are made.
+        dtype: Type of the centers.
 
     Shape:
         output: logits (B, C), only checked, or None; target: class indices (B,) or soft labels (B, C);
@@ -82,7 +82,7 @@ class CenterLoss(Loss):
 
     Examples:
         >>> loss = CenterLoss(num_classes=3, feature_dim=2)
-        >>> loss(None, torch.tensor([1]), torch.tensor([[3.0, 4.0]]))  # ½ (3² + 4²): the centres start at zero
+        >>> loss(None, torch.tensor([1]), torch.tensor([[3.0, 4.0]]))  # ½ (3² + 4²): the centers start at zero
         tensor(12.5000)
         >>> loss.centers[1]  # a quarter of the way: α = ½, and n = 1
         tensor([0.7500, 1.0000])
@@ -131,9 +131,9 @@ class CenterLoss(Loss):
 
     @torch.no_grad()
     def update(self, features: torch.Tensor, target: torch.Tensor) -> None:
-        """Move the centres towards features (B, D) by Wen's rule, over all ranks of a distributed run.
+        """Move the centers towards features (B, D) by Wen's rule, over all ranks of a distributed run.
 
-        A centre stays where a feature of its class is not finite: the loss of that batch says so, later ones must not.
+        A center stays where a feature of its class is not finite: the loss of that batch says so, later ones must not.
         """
         counts, sums = class_sums(features, target, len(self.centers))
         if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:

@@ -1,4 +1,4 @@
-"""The composite objective (VIPF Eq. 3): a weighted sum of a loss, the centre loss and tree supervision."""
+"""The composite objective (VIPF Eq. 3): a weighted sum of a loss, the center loss and tree supervision."""
 
 import torch
 from torch import nn
@@ -11,18 +11,18 @@ from .tree_supervision import TreeSupervisionLoss
 
 
 class CompositeLoss(nn.Module):
-    """A weighted sum of a loss, the centre loss and tree supervision. A term that is None is left out.
+    """A weighted sum of a loss, the center loss and tree supervision. A term that is None is left out.
 
     Args:
         base: Called `base(output, target)`.
-        center: The centre loss.
+        center: The center loss.
         tree: The tree supervision loss.
         base_weight: Weight of the first.
         center_weight: Weight of the second.
         tree_weight: Weight of the third.
 
     Shape:
-        output: logits (B, C); target: class indices (B,) or soft labels (B, C); features (B, D), needed with a centre
+        output: logits (B, C); target: class indices (B,) or soft labels (B, C); features (B, D), needed with a center
         loss only; the loss is ().
 
     Examples:
@@ -31,7 +31,7 @@ class CompositeLoss(nn.Module):
         tensor(1.9663)
     """
 
-    needs_features = True  # false for an instance without centre loss
+    needs_features = True  # false for an instance without center loss
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class CompositeLoss(nn.Module):
             terms['base'] = self.base(output, target)
         if self.center is not None:
             if features is None:
-                raise ValueError('the centre loss needs features: call loss(output, target, features)')
+                raise ValueError('the center loss needs features: call loss(output, target, features)')
             terms['center'] = self.center(output, target, features)
         if self.tree is not None:
             terms['tree'] = self.tree(output, target)
@@ -80,24 +80,24 @@ class CompositeLoss(nn.Module):
 
 
 class VIPriorsLoss(CompositeLoss):
-    """The composite objective of VIPF Eq. 3: positive class loss, centre loss and tree supervision.
+    """The composite objective of VIPF Eq. 3: positive class loss, center loss and tree supervision.
 
-    How we read the paper: it gives "α, γ and β are set to 1, 0.0005 and 1". The 0.0005 suits the centre loss, whose
-    size is that of squared distances, so the weights are 1 (positive class), 0.0005 (centre), 1 (tree).
+    How we read the paper: it gives "α, γ and β are set to 1, 0.0005 and 1". The 0.0005 suits the center loss, whose
+    size is that of squared distances, so the weights are 1 (positive class), 0.0005 (center), 1 (tree).
 
     Args:
         num_classes: C.
-        feature_dim: D, the width of the features. None leaves the centre loss out, as a weight of 0 does.
+        feature_dim: D, the width of the features. None leaves the center loss out, as a weight of 0 does.
         hierarchy: The tree. None leaves tree supervision out, as a weight of 0 does.
         pcl_weight: Weight of the positive class loss; 0 leaves it out.
-        center_weight: Weight of the centre loss.
+        center_weight: Weight of the center loss.
         tree_weight: Weight of tree supervision.
         center_batch_size: Samples of an update over all its parts and ranks; see `CenterLoss`.
-        device: Where the centres are made.
-        dtype: Type of the centres.
+        device: Where the centers are made.
+        dtype: Type of the centers.
 
     Shape:
-        output: logits (B, C); target: class indices (B,) or soft labels (B, C); features (B, D), needed with a centre
+        output: logits (B, C); target: class indices (B,) or soft labels (B, C); features (B, D), needed with a center
         loss only; the loss is ().
 
     Examples:

@@ -52,7 +52,7 @@ class LossGuard:
         self._hooks.clear()
 
     def _before_forward(self, task: nn.Module, inputs: tuple) -> None:
-        """Remember what the forward pass changes: BatchNorm's statistics and centres."""
+        """Remember what the forward pass changes: BatchNorm's statistics and centers."""
         if torch.is_grad_enabled():
             self._restore()
             self._buffers = [(b, b.clone()) for b in task.get_trainable_module().buffers()]

@@ -167,7 +167,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     flag(group, '--ratio', type=float, nargs='+', default=[3 / 4, 4 / 3], metavar='X', help='its width by height')
     flag(group, '--hflip', type=float, default=0.5, help='probability of a horizontal flip')
     flag(group, '--vflip', type=float, default=0.0, help='probability of a vertical flip')
-    flag(group, '--color-jitter', type=float, default=0.4, help='strength of the colour jitter')
+    flag(group, '--color-jitter', type=float, default=0.4, help='strength of the color jitter')
     flag(group, '--aa', type=str, metavar='POLICY', help='AutoAugment, RandAugment or AugMix, as timm writes them')
     flag(group, '--reprob', type=float, default=0.0, help='probability of random erasing')
     flag(group, '--remode', type=str, default='pixel', help='what erases: pixel, rand, const')
