@@ -1,4 +1,4 @@
-"""Files and the texts about them, in one place: atomic writing, checkpoints, progress, and names in messages."""
+"""Files and the texts about them, in one place: atomic writing, checkpoints, progress, processes, and names in messages."""
 
 import errno
 import os
@@ -119,6 +119,12 @@ def progress_bar(total: int, description: str, unit: str = 'image', items: Itera
     from tqdm import tqdm  # comes with timm
 
     return tqdm(items, total=total, desc=description, unit=f' {unit}s', disable=None, leave=False)
+
+
+def default_workers() -> int:
+    """Processes that load images: the cores that this process may use, at most eight, shared with those beside it."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    return max(1, min(8, cores // int(os.environ.get('LOCAL_WORLD_SIZE', 1))))
 
 
 def printable(text: object) -> str:

@@ -9,6 +9,7 @@ import pytest
 import timm.utils
 
 from timm_vipriors.cli import main
+from timm_vipriors.files import default_workers
 from timm_vipriors.scripts.runner import load_script
 
 from .test_training import FLAGS
@@ -115,3 +116,10 @@ def test_scripts_are_modules_that_workers_find(tmp_path):
 
     script = load_script(tmp_path / 'mine.py')
     assert sys.modules[script.__name__] is script
+
+
+@pytest.mark.parametrize(('cores', 'ranks', 'workers'), [(2, 1, 2), (64, 1, 8), (64, 16, 4), (1, 2, 1)])
+def test_loader_processes_are_those_that_the_machine_has(cores, ranks, workers, monkeypatch):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: range(cores), raising=False)
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', str(ranks))
+    assert default_workers() == workers

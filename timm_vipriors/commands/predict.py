@@ -5,6 +5,7 @@ import os
 import time
 
 from ..errors import UserError
+from ..files import default_workers
 from .common import add_parser, check_output, read_class_names
 
 _DESCRIPTION = """Write the class probabilities of every image in a folder to a score file (.npz). The folder may have a
@@ -25,7 +26,7 @@ Checkpoints of one run are averaged by timm's avg_checkpoints.py; several score 
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    from ..scripts.options import add_model_options, default_workers, flag
+    from ..scripts.options import add_model_options, flag
 
     parser = add_parser(
         commands,

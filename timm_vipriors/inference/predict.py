@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ..data.datasets import StrictImageDataset
-from ..files import first_line, first_names, plural, progress_bar
+from ..files import default_workers, first_line, first_names, plural, progress_bar
 from .scores import Scores
 from .tta import create_tta_transform, parse_tta, views
 
@@ -36,7 +36,7 @@ def predict(
     tta: str = 'none',
     train_config: dict[str, Any] | None = None,
     batch_size: int = 128,
-    workers: int = 4,
+    workers: int | None = None,
     amp_dtype: torch.dtype | None = None,
     channels_last: bool = False,
     seed: int = 42,
@@ -54,7 +54,7 @@ def predict(
         tta: `none`, `hflip`, `ten-crop` or `randaug:N`; the views' probabilities are averaged.
         train_config: The training's transform, for `randaug:N`.
         batch_size: Images in a batch. The model sees one view of each at a time.
-        workers: Processes that load images.
+        workers: Processes that load images; None for the cores that there are, at most eight.
         amp_dtype: Compute in this lower precision, by autocast.
         channels_last: Memory layout.
         seed: Seed of `randaug:N`.
@@ -80,6 +80,7 @@ def predict(
         dataset.transform(Image.new(dataset.input_img_mode, (64, 64)))
     except Exception as e:
         raise ValueError(f'the views {tta!r} cannot be made of images: {first_line(e)}') from e
+    workers = default_workers() if workers is None else workers
     loader = DataLoader(dataset, batch_size, num_workers=workers, pin_memory=device.type == 'cuda')
     if channels_last:
         model = model.to(memory_format=torch.channels_last)

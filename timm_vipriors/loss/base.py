@@ -25,6 +25,18 @@ class Loss(nn.Module):
     Attributes:
         needs_features: Whether the loss is called `loss(output, target, features)` with features (B, D).
         class_weights: How much the samples of each class count (C,); None where all count alike. See `weight_classes`.
+
+    Examples:
+        >>> class SquaredError(Loss):
+        ...     def forward(self, output, target):
+        ...         labels = soft_labels(check_target(output, target), output.shape[1], output.dtype)
+        ...         return self.reduced((output - labels).square().sum(dim=1), target)
+        >>> loss = SquaredError(reduction='mean')
+        >>> loss(torch.zeros(2, 3), torch.tensor([0, 2]))
+        tensor(1.)
+        >>> loss.weight_classes([0.5, 1.0, 2.0])
+        >>> loss(torch.zeros(2, 3), torch.tensor([0, 2]))  # (0.5 + 2) / 2
+        tensor(1.2500)
     """
 
     needs_features = False

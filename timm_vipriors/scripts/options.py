@@ -1,9 +1,9 @@
 """The flags of the scripts: ours, and of the bundled ones a selection of timm's, with the same names and meanings."""
 
 import argparse
-import os
 from typing import Any, NoReturn
 
+from ..files import default_workers
 from ..help_formatter import HelpFormatter, make_epilog
 
 DEFAULT_PROB = 0.5  # of LSB swap
@@ -34,12 +34,6 @@ _EXAMPLES = {
 }
 _NOTES = """DATA has a folder for each split, train and validation, and in these a folder for each class. TIMM_SCRIPTS
 is the path of a checkout of pytorch-image-models, of the version of the installed timm."""
-
-
-def default_workers() -> int:
-    """Processes that load images: the cores that this process may use, at most eight, shared with those beside it."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    return max(1, min(8, cores // int(os.environ.get('LOCAL_WORLD_SIZE', 1))))
 
 
 class ScriptParser(argparse.ArgumentParser):

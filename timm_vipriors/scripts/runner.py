@@ -18,11 +18,12 @@ import torch
 
 from ..data.datasets import CorruptImageError
 from ..errors import UserError
+from ..files import default_workers
 from .checkout import find_checkout, find_in_checkout, version_warning
 from .checks import check_run, explain_checkpoint
 from .flag_checks import check_config, given_arguments
 from .loss_spec import LossSpec
-from .options import add_our_options, default_workers, describe
+from .options import add_our_options, describe
 from .plugin import Plugin, make_swap
 from .ranks import is_primary
 from .saving import Saver, find_last
