@@ -1,4 +1,4 @@
-"""Files and the texts about them, in one place: atomic writing, checkpoints, progress, processes, and names in messages."""
+"""Files and the texts about them, in one place: atomic writing, checkpoints, loaders, progress, names in messages."""
 
 import errno
 import os
