@@ -29,5 +29,7 @@ class CrossEntropyLoss(Loss, nn.CrossEntropyLoss):
         with base.no_autocast(output):
             z = base.bounded(base.as_float32(output))
             labels = target if target.ndim == 1 else target.to(z.dtype)
+            if self.class_weights is None:  # then torch's own mean, to the last digit
+                return F.cross_entropy(z, labels, reduction=self.reduction, label_smoothing=self.label_smoothing)
             loss = F.cross_entropy(z, labels, reduction='none', label_smoothing=self.label_smoothing)
             return self.reduced(loss, target)

@@ -8,7 +8,6 @@ import difflib
 import os
 import sys
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from ..files import damaged_part, first_names
 from .flag_checks import channels, check_values, flag_name
 from .folders import Folders, averaging_warning, precision_warning
 from .learning_rate import describe_update
+from .loggers import check_loggers
 from .ranks import is_primary, world_size
 
 CHECKPOINTS = ('resume', 'initial_checkpoint', 'checkpoint')  # the flags that name one
@@ -122,16 +122,6 @@ def check_model(name: str, bulk: bool = False) -> None:
     close = [n for n in names if n.startswith(name)][:3] or difflib.get_close_matches(name.split('.')[0], names)
     hint = f'did you mean {", ".join(close)}?' if close else 'timm.list_models() lists what there is'
     raise UserError(f'unknown model {name!r}: {hint}')
-
-
-def check_loggers(args: argparse.Namespace) -> None:
-    """Raise if a run is to be logged by a package that is not installed."""
-    for flag in ('log_wandb', 'log_tensorboard'):
-        package = flag.removeprefix('log_')
-        spec = find_spec(package)
-        # a folder ./wandb, which an earlier run has left, is found as a package without a file
-        if getattr(args, flag) and (spec is None or spec.origin is None):
-            raise UserError(f"{flag_name(flag)} needs {package}: pip install 'timm-vipriors[logging]'")
 
 
 def check_weights(args: argparse.Namespace) -> None:

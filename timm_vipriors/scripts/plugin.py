@@ -33,6 +33,7 @@ from ..files import first_line
 from ..loss import TreeSupervisionLoss
 from ..task import FeatureClassificationTask, feature_dim
 from .learning_rate import effective_batch
+from .loggers import Loggers
 from .loss_spec import LossSpec
 from .nonfinite import LossGuard
 from .options import DEFAULT_PROB
@@ -75,9 +76,9 @@ class Plugin:
         self.description: dict[str, Any] = {}
         self.saver: Saver | None = None
         self.guard = LossGuard(skip=getattr(args, 'nonfinite', 'stop') == 'skip')
+        self.loggers = Loggers(args)
         self._task: FeatureClassificationTask | None = None
         self._batches: int | None = None
-        self._tensorboard: Any = None
 
     @contextmanager
     def installed(self, script: ModuleType) -> Iterator[None]:
@@ -102,8 +103,7 @@ class Plugin:
                 yield
         finally:
             saver_log.setLevel(level)
-            if self._tensorboard is not None:
-                self._tensorboard.close()
+            self.loggers.close()
             self.guard.close()
             if world_size() > 1:
                 # gloo's thread needs the interpreter's lock to release its last tensors, and torch (2.11) holds the
@@ -230,36 +230,10 @@ class Plugin:
         **kwargs: Any,
     ) -> None:
         """timm's `update_summary`, with one header: timm's script writes another after each resume. Logs it, too."""
-        if self.args.log_wandb:
-            self._start_wandb(os.path.basename(os.path.dirname(filename)))
-        kwargs |= dict(write_header=not os.path.exists(filename), log_wandb=self.args.log_wandb)
+        folder = os.path.dirname(filename)
+        kwargs |= dict(write_header=not os.path.exists(filename), log_wandb=self.loggers.start_wandb(folder))
         utils.update_summary(epoch, train_metrics, eval_metrics, filename, lr=lr, **kwargs)
-        if self.args.log_tensorboard:
-            if self._tensorboard is None:
-                from torch.utils.tensorboard import SummaryWriter
-
-                # a resumed run replaces the epochs that come again
-                self._tensorboard = SummaryWriter(os.path.dirname(filename), purge_step=epoch)
-            groups = {'train': train_metrics, 'eval': eval_metrics or {}}
-            values = {f'{group}/{name}': value for group, metrics in groups.items() for name, value in metrics.items()}
-            for name, value in (values | {'lr': lr}).items():
-                self._tensorboard.add_scalar(name, value, epoch)
-            self._tensorboard.flush()
-
-    def _start_wandb(self, name: str) -> None:
-        """Start a run at Weights & Biases unless the script has: timm's does, the bundled one leaves it to us."""
-        import wandb
-
-        if wandb.run is None:
-            id = self.args.wandb_resume_id or None
-            wandb.init(
-                project=self.args.wandb_project,
-                name=name,
-                config=vars(self.args),
-                tags=self.args.wandb_tags,
-                resume='must' if id else None,
-                id=id,
-            )
+        self.loggers.log_tensorboard(folder, epoch, {'train': train_metrics, 'eval': eval_metrics or {}}, lr)
 
     def get_outdir(self, path: str, *paths: str, inc: bool = False) -> str:
         """timm's `get_outdir`, but two runs without a name that start in the same second get a folder each."""

@@ -57,7 +57,7 @@ def test_a_logger_that_is_not_installed(few_digits, scripts, tmp_path, monkeypat
     """A folder of its name, which wandb leaves where it ran, is not the package."""
     monkeypatch.chdir(tmp_path)
     folder = ModuleSpec(package, None, is_package=True)
-    monkeypatch.setattr('timm_vipriors.scripts.checks.find_spec', lambda name: folder)
+    monkeypatch.setattr('timm_vipriors.scripts.loggers.find_spec', lambda name: folder)
     assert main(['train', str(few_digits), *FLAGS, flag]) == 2
     err = capsys.readouterr().err
     assert f"error: {flag} needs {package}: pip install 'timm-vipriors[logging]'" in err
