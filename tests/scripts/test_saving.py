@@ -9,6 +9,7 @@ import pytest
 import timm
 import torch
 
+from timm_vipriors.cli import main
 from timm_vipriors.errors import UserError
 from timm_vipriors.files import read_checkpoint
 from timm_vipriors.scripts.saving import Saver, trim_summary
@@ -210,10 +211,9 @@ def test_records_without_their_checkpoint_are_not_thrown_away(saver, tmp_path):
     assert names(tmp_path) == []
 
 
-def test_auto_needs_a_name(few_digits, tmp_path):
-    done = run_training(tmp_path, few_digits, '--experiment', '', '--resume', 'auto')
-    assert done.returncode == 2
-    assert '--resume auto needs --experiment NAME' in done.stderr
+def test_auto_needs_a_name(few_digits, capsys):
+    assert main(['train', str(few_digits), '--resume', 'auto']) == 2
+    assert '--resume auto needs --experiment NAME' in capsys.readouterr().err
 
 
 def test_timms_saver_is_what_ours_is_made_of():
