@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from timm_vipriors.cli import main
+from timm_vipriors.hierarchy import ClassHierarchy, log_probabilities, tree_accuracy
 from timm_vipriors.inference.predict import predict
 from timm_vipriors.inference.tta import create_tta_transform
 
@@ -299,7 +300,7 @@ def test_more_mistakes(checkpoint, few_digits, tmp_path, monkeypatch, capsys):
         assert not (tmp_path / 's.npz').exists()
         return capsys.readouterr().err.splitlines()[-1]
 
-    assert 'the data folder nowhere does not exist' in fails('nowhere', '--checkpoint', checkpoint)
+    assert 'the data folder or image nowhere does not exist' in fails('nowhere', '--checkpoint', checkpoint)
     assert 'name the weights' in fails(few_digits)
     assert 'none.pth' in fails(few_digits, '--checkpoint', 'none.pth')
     (tmp_path / 'junk.pth').write_text('junk')
@@ -318,6 +319,84 @@ def test_more_mistakes(checkpoint, few_digits, tmp_path, monkeypatch, capsys):
     shutil.rmtree('data/validation')
     (tmp_path / 'empty').mkdir()
     assert 'error: no images in empty: ' in fails('empty', '--checkpoint', checkpoint)
+
+
+def test_a_submission(checkpoint, few_digits, tmp_path):
+    """Of labelled folders and of a flat one; its classes are those of the scores."""
+    flat, named, csv = tmp_path / 'flat', ['--classes', few_digits / 'train'], tmp_path / 's.csv'
+    flat.mkdir()
+    for path in (few_digits / 'validation').rglob('*.png'):
+        shutil.copy(path, flat / f'{path.parent.name}-{path.name}')
+    common = ['--checkpoint', checkpoint, '--workers', 1, *named]
+    run(flat, *common, '--submission', csv, '-o', tmp_path / 's.npz')
+    data = read(tmp_path / 's.npz')
+    best = data['scores'].argmax(1).tolist()
+    assert len(set(best)) > 1
+    rows = [f'{name},{index}' for name, index in zip(data['filenames'], best, strict=True)]
+    assert csv.read_text().splitlines() == ['id,label', *rows]  # the digits' names are their indices
+    (tmp_path / 'names.txt').write_text('\n'.join('zyxwvutsrq'))
+    other = ['--checkpoint', checkpoint, '--workers', 1, '--classes', tmp_path / 'names.txt', '--force']
+    run(flat, *other, '--submission', csv)
+    rows = [f'{name},{"zyxwvutsrq"[index]}' for name, index in zip(data['filenames'], best, strict=True)]
+    assert csv.read_text().splitlines() == ['id,label', *rows]
+    run(flat, *other, '--submission', csv, '--columns', 'Image,Class', '--labels', 'indices')
+    assert csv.read_text().splitlines()[:2] == ['Image,Class', f'{data["filenames"][0]},{best[0]}']
+
+
+def test_image_files_and_a_tree(checkpoint, few_digits, tmp_path, capsys):
+    """The three best classes as the score file has them, and the path of hard inference."""
+    names = list('0123456789')
+    tree = ClassHierarchy.from_groups({n: ['low' if int(n) < 5 else 'high'] for n in reversed(names)})
+    tree.save(tmp_path / 'tree.json')
+    common = ['--checkpoint', checkpoint, '--classes', few_digits / 'train', '--hierarchy', tmp_path / 'tree.json']
+    run(few_digits, *common, '--workers', 1, '-o', tmp_path / 's.npz')
+    table, data = capsys.readouterr().out, read(tmp_path / 's.npz')
+    logits = log_probabilities(data['scores'])
+    assert str(tree_accuracy(logits, data['targets'], tree.reordered(names))) in table
+    rows = [0, 17, 39]
+    run(*(few_digits / 'validation' / data['filenames'][row] for row in rows), *common)
+    lines = capsys.readouterr().out.splitlines()
+    for row, line, way in zip(rows, lines[::2], lines[1::2], strict=True):
+        path, _, said = line.rpartition(': ')
+        assert path.endswith(data['filenames'][row])
+        found = [part.split() for part in said.split(', ')]
+        assert [int(name) for name, _ in found] == np.argsort(-data['scores'][row])[:3].tolist()
+        assert [float(p[:-1]) for _, p in found] == pytest.approx(np.sort(100 * data['scores'][row])[:-4:-1], abs=0.006)
+        halves = np.exp([logits[row, :5].mean(), logits[row, 5:].mean()])
+        half = halves.argmax()
+        assert f'in the tree: {["low", "high"][half]} {halves[half] / halves.sum():.2%} → ' in way
+        assert way.split()[-2] == str(5 * half + logits[row, 5 * half : 5 * half + 5].argmax())
+
+
+@pytest.mark.parametrize(
+    ('data', 'flags', 'message'),
+    [
+        ('DATA', '', 'is a folder: say what to write, -o scores.npz or --submission submission.csv'),
+        ('IMAGE', '--submission s.csv', '-o and --submission take a folder'),
+        ('DATA IMAGE', '-o s.npz', 'expected one folder, or image files alone'),
+        ('IMAGE missing.png', '', 'the data folder or image missing.png does not exist'),
+        ('DATA', '--submission s.npz', 's.npz would be a CSV file'),
+        ('FLAT', '--submission s.csv', 'the names of the classes are not known: give --classes FILE'),
+        ('FLAT', '--classes DATA/train --hierarchy tree.json', 'has no labels to measure the tree by'),
+        ('IMAGE', '--hierarchy tree.json', '--hierarchy needs the names of the classes'),
+        ('IMAGE', '--classes DATA/train --hierarchy other.json', 'not known are'),
+    ],
+)
+def test_mistakes_of_images_submissions_and_trees(
+    data, flags, message, checkpoint, few_digits, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'DATA').symlink_to(few_digits)
+    image = next((few_digits / 'validation').rglob('*.png'))
+    (tmp_path / 'FLAT').mkdir()
+    for path in ('IMAGE', 'FLAT/x.png'):
+        shutil.copy(image, tmp_path / path)
+    ClassHierarchy([10] * 10 + [-1]).save('tree.json')
+    ClassHierarchy([2, 2, -1]).save('other.json')
+    before = set(tmp_path.iterdir())
+    run(*data.split(), '--checkpoint', checkpoint, '--workers', 0, *flags.split(), code=2)
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_a_file_may_be_written_over(checkpoint, few_digits, tmp_path):

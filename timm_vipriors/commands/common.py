@@ -59,6 +59,42 @@ def check_output(path: str, force: bool, inputs: Sequence[str] = ()) -> None:
         raise UserError(f'{path} cannot be written: there is no folder {folder}')
 
 
+def check_outputs(csvs: Sequence[str | None], scores: str | None, force: bool, inputs: Sequence[str] = ()) -> None:
+    """Check the CSV files and the score file that a command is to write; None is none of them."""
+    from ..inference.scores import check_score_path
+
+    outputs = [path for path in (*csvs, scores) if path is not None]
+    for path in outputs:
+        check_output(path, force, inputs)
+        if path != scores and path.lower().endswith(('.npz', '.parquet')):
+            raise UserError(f'{path} would be a CSV file: let its name end in .csv')
+    if scores is not None:
+        check_score_path(scores)
+    if len(set(map(os.path.realpath, outputs))) < len(outputs):
+        raise UserError('the files to write must have different names')
+
+
+def add_submission_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup, columns: str, labels: str) -> None:
+    """The flags of a submission, with the defaults of its columns and labels."""
+    submission = 'CSV to write with the name of each image, without its folder, and its class'
+    parser.add_argument('--submission', metavar='FILE', help=submission)
+    parser.add_argument('--columns', type=_columns, default=columns, metavar='ID,LABEL', help='names of its columns')
+    parser.add_argument('--labels', choices=['names', 'indices'], default=labels, help='how it says the class')
+
+
+def _columns(text: str) -> list[str]:
+    columns = text.split(',')
+    if len(columns) != 2 or not all(columns) or columns[0] == columns[1]:
+        raise argparse.ArgumentTypeError(f'expected two different names with a comma between them, got {text!r}')
+    return columns
+
+
+def check_labels(labels: str, class_names: Sequence[str] | None) -> None:
+    """Raise unless classes have names where a submission is to have them."""
+    if labels == 'names' and class_names is None:
+        raise UserError('the names of the classes are not known: give --classes FILE, or --labels indices')
+
+
 def read_class_names(path: str) -> list[str]:
     """The lines of a file, or the classes of a data folder in timm's order."""
     if os.path.isdir(path):

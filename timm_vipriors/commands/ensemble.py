@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import UserError
-from .common import add_parser, check_output, read_class_names
+from .common import add_parser, add_submission_flags, check_labels, check_outputs, read_class_names
 
 _AVERAGE = [
     'timm-vipriors ensemble average b7.npz:3 resnest.npz:3 b3.npz -o ensemble.csv',
@@ -67,8 +67,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     for action, text in scores_help.items():
         action.add_argument('-o', '--output', metavar='FILE', help='CSV to write: filename,prediction,class_name,score')
         action.add_argument('--scores-out', metavar='FILE', help=text)
-        submission = "CSV to write in the challenge's form: Image IDs,Predictions"
-        action.add_argument('--submission', metavar='FILE', help=submission)
+        add_submission_flags(action, 'Image IDs,Predictions', 'indices')
         action.add_argument('--force', action='store_true', help='write over existing files')
         action.set_defaults(run=run)
     search = _add(
@@ -96,7 +95,7 @@ def _add(actions: argparse._SubParsersAction, name: str, **kwargs: Any) -> argpa
 
 def run(args: argparse.Namespace) -> int:
     from ..inference import average, held_out_weights, join_files, search, vote
-    from ..inference.ensemble_result import submission_ids
+    from ..inference.submission import save_submission, submission_ids
 
     paths, weights = args.files, None
     try:
@@ -106,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
             base = os.path.realpath(args.base)
             paths = [args.base, *(path for path in args.files if os.path.realpath(path) != base)]
         if args.action != 'search':
-            _check_outputs(args, paths)
+            check_outputs([args.output, args.submission], args.scores_out, args.force, paths)
         names = read_class_names(args.classes) if args.classes else None
         if getattr(args, 'weights_from', None):
             weights = held_out_weights(join_files(_held_out(args.weights_from, paths, weights), names))
@@ -117,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
             return 0
         if args.submission:
             submission_ids(joined.filenames)
+            check_labels(args.labels, joined.class_names)
         combine, how = (average, weights) if args.action == 'average' else (vote, args.threshold)
         result = combine(joined, how, keep_scores=args.scores_out is not None)
         if args.scores_out:
@@ -124,7 +124,8 @@ def run(args: argparse.Namespace) -> int:
         if args.output:
             result.save_csv(args.output)
         if args.submission:
-            result.save_submission(args.submission)
+            names = joined.class_names if args.labels == 'names' else None
+            save_submission(args.submission, joined.filenames, result.predictions[-1], names, args.columns)
     except (ValueError, OSError, ImportError) as e:
         raise UserError(str(e)) from e
     print(result)
@@ -147,21 +148,6 @@ def _held_out(folder: str, paths: Sequence[str], weights: Sequence[float]) -> li
         raise UserError(f'--weights-from {folder} has the files to average themselves: their images are not held out')
     _check_files(found)
     return found
-
-
-def _check_outputs(args: argparse.Namespace, paths: Sequence[str]) -> None:
-    """Raise before the work if a file cannot be written, or must not be."""
-    from ..inference.scores import check_score_path
-
-    outputs = [path for path in (args.output, args.scores_out, args.submission) if path is not None]
-    for path in outputs:
-        check_output(path, args.force, paths)
-        if path == args.scores_out:
-            check_score_path(path)
-        elif path.lower().endswith(('.npz', '.parquet')):
-            raise UserError(f'{path} would be a CSV file: let its name end in .csv (--scores-out writes score files)')
-    if len(set(map(os.path.realpath, outputs))) < len(outputs):
-        raise UserError('the files to write must have different names')
 
 
 def _split_weight(text: str) -> tuple[str, float]:

@@ -3,26 +3,39 @@
 import argparse
 import os
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from ..files import default_workers
-from .common import add_parser, check_output, read_class_names
+from .common import add_parser, add_submission_flags, check_labels, check_outputs, read_class_names
 
-_DESCRIPTION = """Write the class probabilities of every image in a folder to a score file (.npz). The folder may have a
-folder for each class, or images alone."""
+if TYPE_CHECKING:
+    from ..hierarchy import ClassHierarchy
+    from ..inference.classifier import Classifier
+
+_DESCRIPTION = """Print the most probable classes of images, or write the class probabilities of every image in a folder
+to a score file (.npz), or their classes to a submission (.csv). The folder may have a folder for each class, or images
+alone."""
 
 _EXAMPLES = [
+    'timm-vipriors predict photo.jpg --checkpoint output/train/RUN',
     'timm-vipriors predict DATA --checkpoint output/train/RUN/last.pth.tar \\\n    -o scores.npz',
     'timm-vipriors predict DATA --checkpoint last.pth.tar --ema --tta ten-crop \\\n    --amp -o scores.npz',
     'timm-vipriors predict TEST_IMAGES --checkpoint last.pth.tar \\\n'
-    '    --classes DATA/train --tta randaug:3 -o test.npz',
+    '    --classes DATA/train --tta randaug:3 --submission test.csv',
+    'timm-vipriors predict DATA --checkpoint output/train/RUN \\\n    --hierarchy tree.json',
 ]
 
 _NOTES = """The model and its classes, and how its images are prepared (size, mean, crop …), are read from the
 checkpoint; a flag wins over it. Folders are labels where their names are classes of the model. The device is the best
 there is: cuda, mps or cpu. A score file is read by numpy.load.
 
+With --hierarchy an image's decisions are those of hard inference: from the root down to the most probable child.
+A folder with labels gets the accuracy at each node and superclass, and how far in the tree the mistakes are.
+
 Checkpoints of one run are averaged by timm's avg_checkpoints.py; several score files by `timm-vipriors ensemble`."""
+_MOST = 3  # classes that are printed of an image
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -31,15 +44,17 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = add_parser(
         commands,
         'predict',
-        help='write the class probabilities of images, with test-time augmentation',
+        help='classify images, with test-time augmentation',
         description=_DESCRIPTION,
         examples=_EXAMPLES,
         notes=_NOTES,
     )
-    parser.add_argument('data', metavar='DATA', help='folder of images')
-    flag(parser, '-o', '--output', required=True, metavar='FILE', help='score file to write')
-    flag(parser, '--force', action='store_true', help='write over an existing file')
-    checkpoint = "of timm's train script, a state dict, or the folder of a run"
+    parser.add_argument('data', nargs='+', metavar='DATA', help='folder of images, or image files')
+    flag(parser, '-o', '--output', metavar='FILE', help='score file to write')
+    add_submission_flags(parser, 'id,label', 'names')
+    flag(parser, '--force', action='store_true', help='write over existing files')
+    flag(parser, '--hierarchy', metavar='FILE', help='tree of the classes, to show its decisions')
+    checkpoint = "of timm's train script, a state dict, or the folder of a run or of the hub"
     flag(parser, '--checkpoint', default='', metavar='FILE', help=checkpoint)
     flag(parser, '--ema', '--use-ema', action='store_true', help='take the averaged weights')
     flag(parser, '--tta', default='none', metavar='VIEWS', help='none, hflip, ten-crop or randaug:N')
@@ -68,16 +83,13 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..data.datasets import CorruptImageError, register_image_extensions
     from ..files import first_line
-    from ..inference.scores import check_score_path
     from ..inference.tta import parse_tta
     from ..scripts.checks import check_model
     from ..scripts.flag_checks import check_device
     from ..scripts.runner import default_device
 
-    check_output(args.output, args.force)
     register_image_extensions()
-    if not os.path.isdir(args.data):
-        raise UserError(f'the data folder {args.data} does not exist')
+    is_folder = _check_data(args)
     if bool(args.checkpoint) == args.pretrained:
         raise UserError('name the weights: --checkpoint FILE, or --pretrained for those that timm publishes')
     if args.pretrained and args.model is None:
@@ -89,26 +101,41 @@ def run(args: argparse.Namespace) -> int:
     if args.model is not None:
         check_model(args.model)
     try:
-        check_score_path(args.output)
+        check_outputs([args.submission], args.output, args.force)
         parse_tta(args.tta)
-        line = predict(args)
+        classifier, tree = _load(args)
+        print(predict_folder(args, classifier, tree) if is_folder else predict_images(args, classifier, tree))
     except CorruptImageError as e:
         raise UserError(e.sentence) from e
     except (ValueError, OSError) as e:
         raise UserError(first_line(e)) from e
-    print(line)
     return 0
 
 
-def predict(args: argparse.Namespace) -> str:
-    """Predict and write the score file; return the line that says what was written, and how right it is."""
+def _check_data(args: argparse.Namespace) -> bool:
+    """Whether the data are a folder, which must go somewhere, and not image files, which are only printed."""
+    for path in args.data:
+        if not os.path.exists(path):
+            raise UserError(f'the data folder or image {path} does not exist')
+    if len(args.data) > 1 and any(map(os.path.isdir, args.data)):
+        raise UserError('expected one folder, or image files alone')
+    is_folder, written = os.path.isdir(args.data[0]), args.output is not None or args.submission is not None
+    if not is_folder and written:
+        raise UserError('-o and --submission take a folder: put the images into one, or leave the flags out')
+    if is_folder and not (written or args.hierarchy):
+        raise UserError(f'{args.data[0]} is a folder: say what to write, -o scores.npz or --submission submission.csv')
+    return is_folder
+
+
+def _load(args: argparse.Namespace) -> 'tuple[Classifier, ClassHierarchy | None]':
+    """The classifier, and the tree."""
     import torch
 
-    from ..files import first_line, plural
+    from ..files import first_line
+    from ..hierarchy import ClassHierarchy
     from ..inference.classifier import SETTINGS, load_classifier
-    from ..inference.metrics import balanced_accuracy, in_top
-    from ..inference.tta import parse_tta
 
+    tree = ClassHierarchy.load(args.hierarchy) if args.hierarchy else None
     classifier = load_classifier(
         args.checkpoint or None,
         model=args.model,
@@ -125,28 +152,80 @@ def predict(args: argparse.Namespace) -> str:
             raise UserError(f'--torchcompile {args.torchcompile}: {first_line(e)}') from e
     if args.aa:
         classifier.train_config['auto_augment'] = args.aa
-    started = time.perf_counter()
-    scores = classifier.predict(
-        args.data,
-        split=args.split,
-        tta=args.tta,
-        batch_size=args.batch_size,
-        workers=args.workers,
-        amp_dtype=getattr(torch, args.amp_dtype) if args.amp else None,
-        channels_last=args.channels_last,
-        seed=args.seed,
-    )
+    return classifier, tree
+
+
+def _computing(args: argparse.Namespace) -> dict:
+    import torch
+
+    amp_dtype = getattr(torch, args.amp_dtype) if args.amp else None
+    return dict(tta=args.tta, amp_dtype=amp_dtype, channels_last=args.channels_last, seed=args.seed)
+
+
+def _reordered(tree: 'ClassHierarchy', class_names: Sequence[str] | None) -> 'ClassHierarchy':
+    if class_names is None:
+        raise UserError('--hierarchy needs the names of the classes, which the checkpoint does not say: give --classes')
+    return tree.reordered([str(name) for name in class_names])
+
+
+def predict_images(args: argparse.Namespace, classifier: 'Classifier', tree: 'ClassHierarchy | None') -> str:
+    """A line for each image with its most probable classes, and one with its decisions in the tree."""
+    import numpy as np
+
+    from ..files import printable
+    from ..hierarchy import log_probabilities, tree_decisions
+    from ..hierarchy.accuracy import node_name
+
+    tree = tree and _reordered(tree, classifier.class_names)
+    lines = []
+    for path, found in zip(args.data, classifier(args.data, **_computing(args)), strict=True):
+        best = (f'{printable(name)} {p:.2%}' for name, p in list(found.items())[:_MOST])
+        lines.append(f'{printable(path)}: {", ".join(best)}')
+        if tree:
+            decisions = tree_decisions(log_probabilities(np.array([[found[n] for n in tree.class_names]])), tree)
+            way = (f'{node_name(tree, node)} {p:.2%}' for node, p in decisions.path(0))
+            lines.append(f'  in the tree: {" → ".join(way)}')
+    return '\n'.join(lines)
+
+
+def predict_folder(args: argparse.Namespace, classifier: 'Classifier', tree: 'ClassHierarchy | None') -> str:
+    """Predict, write what is asked for, and say what was written, and how right it is."""
+    from ..files import plural
+    from ..hierarchy import log_probabilities, tree_accuracy
+    from ..inference.metrics import balanced_accuracy, in_top
+    from ..inference.submission import save_submission, submission_ids
+    from ..inference.tta import parse_tta
+
+    started, data = time.perf_counter(), args.data[0]
+    loading = dict(split=args.split, batch_size=args.batch_size, workers=args.workers)
+    scores = classifier.predict(data, **loading, **_computing(args))
     count, seconds, views = len(scores.filenames), time.perf_counter() - started, parse_tta(args.tta)[1]
-    scores.save(args.output)
+    known = None if scores.targets is None else scores.targets >= 0
+    if tree:
+        tree = _reordered(tree, scores.class_names)
+        if known is None or not known.any():
+            raise UserError(f'{data} has no labels to measure the tree by: name image files to see their decisions')
+    if args.submission:
+        submission_ids(scores.filenames)
+        check_labels(args.labels, scores.class_names)
+    if args.output:
+        scores.save(args.output)
+    if args.submission:
+        names = scores.class_names if args.labels == 'names' else None
+        save_submission(args.submission, scores.filenames, scores.scores.argmax(axis=1), names, args.columns)
     what = f'{plural(count, "image")}{"" if views == 1 else f", {views} views of each"}'
     classes = plural(scores.scores.shape[1], 'class', 'classes')
-    line = f'{args.output}: {what}, {classes}, {count / seconds:,.0f} images/s'
-    if scores.targets is None:
+    where = ' and '.join(path for path in (args.output, args.submission) if path) or data
+    line = f'{where}: {what}, {classes}, {count / seconds:,.0f} images/s'
+    if known is None:
         return f'{line}; no targets'
-    known = scores.targets >= 0
     right, right5 = (in_top(scores.scores[known], scores.targets[known], k) for k in (1, 5))
     line += f'; top-1 {100 * right.mean():.2f} %, top-5 {100 * right5.mean():.2f} %'
     balanced = balanced_accuracy(right, scores.targets[known])
     if abs(balanced - right.mean()) > 1e-9:  # the classes have different numbers of images
         line += f', mean over the classes {100 * balanced:.2f} %'
-    return line if known.all() else f'{line} of the {known.sum():,} in the folder of a class'
+    if not known.all():
+        line += f' of the {known.sum():,} in the folder of a class'
+    if not tree:
+        return line
+    return f'{line}\n{tree_accuracy(log_probabilities(scores.scores[known]), scores.targets[known], tree)}'

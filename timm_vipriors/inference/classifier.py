@@ -63,8 +63,14 @@ class Classifier:
         self.model.to(device)
         return self
 
-    def __call__(self, images: Images | Sequence[Images], *, tta: str = 'none') -> Any:
+    def __call__(self, images: Images | Sequence[Images], *, tta: str = 'none', seed: int = 42, **kwargs: Any) -> Any:
         """Classify an image, or several: PIL images or paths.
+
+        Args:
+            images: The image, or a list.
+            tta: `none`, `hflip`, `ten-crop` or `randaug:N`; the views' probabilities are averaged.
+            seed: Seed of `randaug:N`.
+            **kwargs: `amp_dtype` and `channels_last`, as in `predict`.
 
         Returns:
             The probabilities by class name (by index where the names are not known), the best first. Of a list of
@@ -75,12 +81,12 @@ class Classifier:
             OSError: If it cannot be opened.
         """
         if isinstance(images, Images):
-            return self([images], tta=tta)[0]
+            return self([images], tta=tta, seed=seed, **kwargs)[0]
         names = self.class_names or list(map(str, range(self.model.num_classes)))
-        views, found = create_tta_transform(tta, self.data_config, self.train_config), []
+        views, found = create_tta_transform(tta, self.data_config, self.train_config, seed), []
         for image in images:
             batch = views(self._open(image))[None]
-            row = probabilities(self.model, batch, self.data_config, tta=tta)[0].cpu().numpy()
+            row = probabilities(self.model, batch, self.data_config, tta=tta, **kwargs)[0].cpu().numpy()
             found.append({names[i]: float(row[i]) for i in np.argsort(-row, kind='stable')})
         return found
 

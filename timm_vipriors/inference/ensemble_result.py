@@ -1,16 +1,16 @@
-"""What an ensemble brings: its predictions, its accuracy and gain as text, and both as CSV files."""
+"""What an ensemble brings: its predictions, its accuracy and gain as text, and the predictions as a CSV file."""
 
-import csv
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..files import atomic_write, first_names, plural, text_table
+from ..files import plural, text_table
 from .join import Joined
 from .metrics import balanced_accuracy, paired_gain
 from .scores import Scores
+from .submission import write_csv
 
 UNKNOWN = '–'
 
@@ -89,29 +89,7 @@ class Ensemble:
             header += ['target', 'correct']
             for column in (joined.targets, (predictions == joined.targets).astype(int)):
                 columns.append(np.where(joined.targets >= 0, column.astype(str), ''))
-        _write_csv(path, header, zip(*columns, strict=True))
-
-    def save_submission(self, path: str | os.PathLike) -> None:
-        """Write the challenge's form, `Image IDs,Predictions`; see `submission_ids`."""
-        rows = zip(submission_ids(self.joined.filenames), self.predictions[-1], strict=True)
-        _write_csv(path, ['Image IDs', 'Predictions'], rows)
-
-
-def submission_ids(filenames: np.ndarray) -> list[str]:
-    """The base name of every file name, as the challenge names images.
-
-    Raises:
-        ValueError: If two images have the same.
-    """
-    ids = [name.rpartition('/')[2] for name in filenames.tolist()]
-    unique, counts = np.unique(ids, return_counts=True)
-    if len(unique) < len(ids):
-        twice = unique[counts > 1]
-        raise ValueError(
-            'a submission names images without their folders, and '
-            f'{plural(len(twice), "name is", "names are")} there more than once: {first_names(twice)}'
-        )
-    return ids
+        write_csv(path, header, zip(*columns, strict=True))
 
 
 def percent(correct: np.ndarray) -> str:
@@ -130,17 +108,3 @@ def gain_line(over: str, before: np.ndarray, after: np.ndarray) -> str:
     images = plural(len(before), 'image')
     points = f'{gain:+.2f} percentage points, 95 % interval {low:+.2f} to {high:+.2f}'
     return f'gain over {over}: {points} (paired score interval over {images})'
-
-
-def _write_csv(path: str | os.PathLike, header: Sequence[str], rows: Iterable[Sequence]) -> None:
-    # surrogateescape: file names need not be UTF-8
-    with (
-        atomic_write(path) as partial,
-        open(partial, 'w', encoding='utf-8', errors='surrogateescape', newline='') as file,
-    ):
-        plain, quoted = (
-            csv.writer(file, lineterminator='\n', quoting=how) for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
-        )
-        plain.writerow(header)
-        for row in rows:  # only from Python 3.13 on a carriage return is quoted by itself
-            (quoted if any('\r' in str(cell) for cell in row) else plain).writerow(row)
