@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -56,3 +57,10 @@ def recipe(path, *args, cwd, check=True, **env):
 def dry_run(path, *args, cwd, **env):
     """The commands that a recipe would run, each as its words."""
     return [shlex.split(line) for line in recipe(path, *args, cwd=cwd, DRY_RUN='1', **env).stdout.splitlines()]
+
+
+def start(*args, **kwargs):
+    """Start `timm-vipriors ARGS…` so that SIGINT ends it, also where a shell in the background ignores it."""
+    line = [sys.executable, '-m', 'timm_vipriors', *args]
+    listen = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    return subprocess.Popen(line, text=True, stderr=subprocess.PIPE, preexec_fn=listen, **kwargs)

@@ -48,6 +48,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument('--seeds', type=int, default=3, metavar='N', help='seeds of every row, 1 to N')
     parser.add_argument(
+        '--only-seed',
+        type=int,
+        metavar='N',
+        help='train this one of the seeds alone, as one of several jobs with the same DIR; the table has what is there',
+    )
+    parser.add_argument(
         '--jobs', type=int, metavar='N', help='runs at a time (default: as many as CUDA devices, or one)'
     )
     parser.add_argument('-o', '--output', required=True, metavar='DIR', help='folder for all results')
@@ -59,28 +65,26 @@ def run(args: argparse.Namespace) -> int:
 
     if not 1 <= args.seeds <= _MOST_SEEDS:
         raise UserError(f'--seeds is how many there are, from 1 to {_MOST_SEEDS:,}, got {args.seeds}')
+    if args.only_seed is not None and not 1 <= args.only_seed <= args.seeds:
+        raise UserError(f'--only-seed: expected one of the seeds 1 to {args.seeds}, got {args.only_seed}')
     if args.jobs is not None and args.jobs < 1:
         raise UserError(f'--jobs: expected a number from 1, got {args.jobs}')
     if not os.path.isdir(args.data):
         raise UserError(f'the data folder {args.data} does not exist')
-    what = dict(data=args.data, rows=args.rows, seeds=range(1, args.seeds + 1), output=Path(args.output))
-    what['flags'] = args.other_flags
+    what = (args.data, args.rows, range(1, args.seeds + 1), Path(args.output), args.other_flags)
     # so that ending this process ends the runs too
     before = {number: signal.signal(number, _exit) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         if os.environ.get('DRY_RUN'):
-            for training in plan_trainings(**what):
-                print(shlex.join(resolve(training)))
+            for training in plan_trainings(*what):
+                if args.only_seed in (None, training.seed):
+                    print(shlex.join(resolve(training)))
         else:
-            run_ablation(**what, jobs=args.jobs, report=partial(print, flush=True))
+            run_ablation(*what, jobs=args.jobs, only_seed=args.only_seed, report=partial(print, flush=True))
     except OSError as e:
         raise UserError(f'the ablation cannot be run in {args.output}: {e}') from e
     except KeyboardInterrupt:
-        jobs = ['--jobs', str(args.jobs)] if args.jobs else []
-        words = [args.data, '--rows', *args.rows, '--seeds', str(args.seeds), *jobs, '-o', args.output]
-        again = shlex.join(['timm-vipriors', 'ablation', *words, *args.other_flags])
-        print(f'interrupted; this resumes from the last checkpoints:\n  {again}', file=sys.stderr)
-        return 128 + signal.SIGINT
+        raise KeyboardInterrupt('interrupted; the same command resumes from the last checkpoints') from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -90,24 +90,22 @@ def run_recipe(args: argparse.Namespace) -> int:
     from ..recipes import find_recipe
 
     recipe = find_recipe(args.name)
-    again = ['timm-vipriors', 'recipe', 'run', args.name, *args.args]
-    variables = {name: os.environ[name] for name in recipe.variables() if name in os.environ}
-    if 'Resume' not in recipe.fields:  # one that is resumed by a name, which must be known
-        again += ['--resume', 'auto']
-        variables.setdefault('NAME', f'{recipe.name}-{time.strftime("%Y%m%d-%H%M%S")}-{os.getpid()}')
-    env = {'PYTHON': sys.executable, **os.environ, **variables}
+    env = {'PYTHON': sys.executable, **os.environ}
+    again = 'the same command resumes it'
+    if 'Resume' not in recipe.fields:  # resumed by a name, which must be known
+        name = env.setdefault('NAME', f'{recipe.name}-{time.strftime("%Y%m%d-%H%M%S")}-{os.getpid()}')
+        again = f'the same command with NAME={shlex.quote(name)} before it and --resume auto at its end resumes it'
     process = subprocess.Popen(recipe.command(*args.args), env=env)
-    interrupted = False
-    while process.poll() is None:
-        try:
-            process.wait()
-        except KeyboardInterrupt:  # the recipe has received it too, and ends by itself
-            interrupted = True
-    if not interrupted:
-        return process.returncode
-    words = [*(f'{name}={shlex.quote(value)}' for name, value in variables.items()), shlex.join(again)]
-    print(f'interrupted; this resumes it:\n  {" ".join(words)}', file=sys.stderr)
-    return 128 + signal.SIGINT
+    interrupts: list[int] = []
+    # the recipe receives it too, and ends by itself
+    before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    try:
+        code = process.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if interrupts:
+        raise KeyboardInterrupt(f'interrupted; {again}')
+    return code
 
 
 _ACTIONS = {'list': run_list, 'show': run_show, 'copy': run_copy, 'run': run_recipe}

@@ -9,16 +9,14 @@ import shlex
 import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
-from dataclasses import replace
 from itertools import combinations, takewhile
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
 from ..files import atomic_write, first_names
-from ..report.runs import read_run
-from .catalogue import find_recipe
-from .comparison import Results, Row, compare, format_time, markdown, to_csv
+from .catalogue import Recipe, find_recipe
+from .comparison import Row, compare, format_time, markdown, to_csv
 from .training import Training, default_jobs, resolve, run_trainings
 
 _RUN_FLAGS = ('--seed', '--experiment', '--output', '--resume')
@@ -33,6 +31,7 @@ def run_ablation(
     output: str | os.PathLike,
     flags: Sequence[str] = (),
     jobs: int | None = None,
+    only_seed: int | None = None,
     report: Callable[[str], object] = print,
 ) -> list[Row]:
     """Run recipes over several seeds, and compare them.
@@ -47,6 +46,8 @@ def run_ablation(
         output: The folder of all results.
         flags: Flags that all rows get. A row's own come after them and win.
         jobs: Trainings at a time; None for `default_jobs()`.
+        only_seed: The one of `seeds` to train, so that several calls share the work; None for all. The table has
+            whatever is finished.
         report: Called with a line about the plan, one after each run, and the table.
 
     Raises:
@@ -57,12 +58,13 @@ def run_ablation(
     output.mkdir(parents=True, exist_ok=True)
     with atomic_write(output / 'plan.json') as partial:
         partial.write_text(_plan_text(data, flags), encoding='utf-8')
-    total, missing = len(trainings), sum(not training.finished.exists() for training in trainings)
+    todo = [training for training in trainings if only_seed in (None, training.seed)]
+    total, missing = len(todo), sum(not training.finished.exists() for training in todo)
     jobs = min(jobs or default_jobs(), total)
     begin = time.monotonic()
+    which = f'{len(seeds)} seeds' if only_seed is None else f'seed {only_seed} of {len(seeds)}'
     report(
-        f'{len(rows)} rows × {len(seeds)} seeds: {total} runs, {missing} to do, {jobs} at a time; '
-        f'their logs are {output}/*.log'
+        f'{len(rows)} rows × {which}: {total} runs, {missing} to do, {jobs} at a time; their logs are {output}/*.log'
     )
 
     def report_one(training: Training, finished: int) -> None:
@@ -71,18 +73,11 @@ def run_ablation(
         accuracy = [*training.curve().values()][-1]
         report(f'[{finished}/{total}] {training.row}, seed {training.seed}: {accuracy:.2f} %{time_left}')
 
-    failed = run_trainings(trainings, jobs, report_one)
-    results = []
-    for row in rows:
-        if done := [training for training in trainings if training.row == row and training.finished.exists()]:
-            seconds = [json.loads(training.finished.read_text())['seconds'] for training in done]
-            curves = {training.seed: training.curve() for training in done}
-            seconds = [s for s in seconds if s is not None]
-            results.append(Results(row, curves, seconds, done[0].against, done[0].paper))
-    table = compare(results)
+    failed = run_trainings(todo, jobs, report_one)
+    table = compare(_measured(rows, trainings))
     if table:
-        text = markdown(table, _averages(trainings))
-        title = f'{os.path.basename(os.path.abspath(data))}, {max(row.seeds for row in table)} seeds'
+        text = markdown(table, _averages(trainings[: len(rows)]))
+        title = f'{os.path.basename(os.path.abspath(data))}, {max(len(row.curves) for row in table)} seeds'
         report(f'\n{text}\n{output}: {", ".join(write_tables(table, text, output, title))}')
     if failed:
         training = failed[0]
@@ -101,42 +96,45 @@ def plan_trainings(
     """The runs of `run_ablation`, seed by seed, so that every row has its first seed early.
 
     Nothing is written. A folder that holds something else, recipes that are not one run, and rows that do not
-    differ, or not as they should, raise a UserError.
+    differ raise a UserError.
     """
     if taken := [name for flag in flags if (name := flag.partition('=')[0]) in _RUN_FLAGS]:
         raise UserError(f'{taken[0]} is set for every run of an ablation: use --seeds and -o, and leave it out')
     trainings: dict[Path, Training] = {}
-    settings, own_settings = {}, {}
+    settings = {}
     for row in rows:
-        try:
-            words = shlex.split(row)
-        except ValueError as e:
-            raise UserError(f'--rows {row!r}: {e}') from None
-        variables = dict(word.split('=', 1) for word in takewhile(re.compile(r'[A-Z_]+=').match, words))
-        name, *own = words[len(variables) :] or ['']
-        recipe = find_recipe(name)
-        against, paper = recipe.fields.get('Compare', ''), recipe.score(variables.get('ROW', ''))
-        if own:  # not the paper's row any more
-            against, paper = '', math.nan
+        variables, recipe, own = _parse(row)
         stem = re.sub(r'[^\w.+=-]+', '_', row).strip('_')
         for seed in seeds:
             folder = output / f'{stem}-seed-{seed}'
             if folder in trainings:
                 raise UserError(f'the rows {trainings[folder].row!r} and {row!r} are alike: name each row once')
             last = ('--seed', str(seed), '--output', str(output), '--experiment', folder.name)
-            command = recipe.command(data, *flags, *own, *last)
-            trainings[folder] = Training(row, seed, folder, tuple(command), variables, against, paper)
+            trainings[folder] = Training(row, seed, folder, recipe.command(data, *flags, *own, *last), variables)
         settings[row] = _settings(trainings[folder])
-        own_command = tuple(recipe.command(data, *own, *last))
-        own_settings[row] = _settings(replace(trainings[folder], command=own_command))
-    _check_differences(settings, own_settings)
+    for a, b in combinations(rows, 2):
+        if settings[a] == settings[b]:  # would be a difference of zero, reported as one in the noise
+            override = f' with {shlex.join(flags)} for all rows' if flags else ''
+            raise UserError(f'the rows {a!r} and {b!r} are the same run{override}: leave out what makes them so')
     plan = output / 'plan.json'
     if plan.is_file():
         if plan.read_text(encoding='utf-8') != _plan_text(data, flags):
             raise UserError(f'{output} holds an ablation with other data or flags ({plan}): name another folder')
-    elif output.is_file() or (output.exists() and any(output.iterdir())):
+    # hidden: the plan that another call is writing
+    elif output.is_file() or (output.exists() and not all(path.name.startswith('.') for path in output.iterdir())):
         raise UserError(f'{output} is there already and is no folder of an ablation: name another one with -o')
     return sorted(trainings.values(), key=lambda training: training.seed)
+
+
+def _parse(row: str) -> tuple[dict[str, str], Recipe, list[str]]:
+    """A row's variables, its recipe and its own flags."""
+    try:
+        words = shlex.split(row)
+    except ValueError as e:
+        raise UserError(f'--rows {row!r}: {e}') from None
+    variables = dict(word.split('=', 1) for word in takewhile(re.compile(r'[A-Z_]+=').match, words))
+    name, *own = words[len(variables) :] or ['']
+    return variables, find_recipe(name), own
 
 
 def _plan_text(data: str, flags: Sequence[str]) -> str:
@@ -156,7 +154,7 @@ def _settings(training: Training) -> dict[str, Any]:
             raise UserError(f'{training.row!r}: {said.getvalue().strip().rpartition("error: ")[2]}') from None
     settings = vars(args)
     name = ''
-    for word in others:  # flags that the bundled script does not have
+    for word in others:  # flags that the bundled script does not have: the last value of each
         if re.match(r'--?[a-z]', word):
             name, _, value = word.lstrip('-').replace('-', '_').partition('=')
             settings[name] = value
@@ -165,45 +163,30 @@ def _settings(training: Training) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in _INDIFFERENT}
 
 
-def _check_differences(settings: dict[str, dict[str, Any]], own: dict[str, dict[str, Any]]) -> None:
-    """Raise if flags for all rows override what distinguishes them, or if two rows are equal.
-
-    Args:
-        settings: Those of each row.
-        own: The same without the flags for all rows.
-    """
-    for row in settings:
-        for name, value in own[row].items():
-            dropped = value.keys() - settings[row][name].keys() if isinstance(value, dict) else ()
-            if dropped and settings[row][name]:  # an empty one is meant to drop them
-                lost = ' '.join(f'{key}={value[key]}' for key in sorted(dropped))
-                raise UserError(f'--{name.replace("_", "-")} for all rows drops {lost} of {row}: repeat it there')
-    for a, b in combinations(settings, 2):
-        for name in {**own[a], **own[b]}:
-            values = own[a].get(name), own[b].get(name)
-            if values[0] != values[1] and settings[a].get(name) == settings[b].get(name):
-                raise UserError(
-                    f'--{name.replace("_", "-")} for all rows overrides what distinguishes them ({a}: {values[0]}, '
-                    f'{b}: {values[1]}): leave it out, or put it into the rows'
-                )
-        if settings[a] == settings[b]:
-            raise UserError(f'the rows {a!r} and {b!r} are the same run: leave one out')
+def _measured(rows: Sequence[str], trainings: Sequence[Training]) -> list[Row]:
+    """The rows of which a run is finished."""
+    found = []
+    for name in rows:
+        done = [training for training in trainings if training.row == name and training.finished.exists()]
+        curves = {training.seed: training.curve() for training in done}
+        seconds = [json.loads(training.finished.read_text())['seconds'] for training in done]
+        variables, recipe, own = _parse(name)
+        # with flags of its own it is not the paper's row any more
+        paper = ('', math.nan) if own else (recipe.fields.get('Compare', ''), recipe.score(variables.get('ROW', '')))
+        if done:
+            found.append(Row(name, curves, [s for s in seconds if s is not None], *paper))
+    return found
 
 
 def _averages(trainings: Sequence[Training]) -> str:
-    """A note on the rows whose accuracy is that of averaged weights."""
-    settings = {t.row: read_run(str(t.folder)).settings for t in trainings if t.finished.exists()}
-    averaged = {row: s for row, s in settings.items() if s.get('model_ema')}
+    """A note on the rows whose accuracy is that of averaged weights; a training of each row is given."""
+    averaged = [training.row for training in trainings if _settings(training)['model_ema']]
     if not averaged:
         return ''
-    cold = [row for row, s in averaged.items() if not s.get('model_ema_warmup')]
-    note = f'The accuracy of {first_names(averaged)} is that of the averaged weights (--model-ema).'
-    if cold:
-        note += (
-            f' Without --model-ema-warmup ({first_names(cold)}) the averaged weights of a short run are close to '
-            'the initial ones, and their accuracy to chance.'
-        )
-    return note
+    return (
+        f'The accuracy of {first_names(averaged)} is that of the averaged weights (--model-ema), which stay close to '
+        'the initial ones in a short run without --model-ema-warmup.'
+    )
 
 
 def write_tables(rows: Sequence[Row], text: str, output: Path, title: str) -> list[str]:

@@ -60,11 +60,6 @@ class Recipe:
         )
         return float(match[1]) if match else math.nan
 
-    def variables(self) -> list[str]:
-        """The variables that recipes take, as common.sh lists them."""
-        common = [path.read_text(encoding='utf-8') for path in self.sourced() if path.name == 'common.sh']
-        return re.findall(r'^([A-Z_]+)=\S+ ', ''.join(common), re.MULTILINE)
-
     def command(self, *args: str) -> list[str]:
         """The command line that runs it."""
         bash = shutil.which('bash')

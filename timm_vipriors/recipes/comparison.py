@@ -3,13 +3,13 @@
 import csv
 import io
 import math
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from scipy import stats
 
-from ..files import printable
+from ..files import plural, printable
 
 CONFIDENCE = 0.95
 
@@ -23,8 +23,9 @@ class Estimate:
     high: float = math.nan
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> 'Estimate':
+    def of(cls, values: Iterable[float]) -> 'Estimate':
         """The mean of a sample and its interval by Student's t, for values that are about normal."""
+        values = [*values]
         if len(values) < 2:
             return cls(*values)
         mean = float(np.mean(values))
@@ -33,15 +34,16 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Results:
-    """What was measured for a row.
+class Row:
+    """What was measured for a recipe, and what it is compared with.
 
     Args:
         name: The recipe and its flags.
-        curves: By seed, the epochs that were evaluated, and the accuracy in percent after each.
+        curves: By seed, the epochs that were evaluated, and the top-1 accuracy in percent after each.
         seconds: The times of the runs that were not interrupted.
-        against: The row that it is compared with, if that is in the table; otherwise the row above.
-        paper: The paper's accuracy, nan if there is none.
+        against: The name of the row that it is compared with, if that is in the table; otherwise the row above.
+        paper: The paper's accuracy in percent, nan if there is none.
+        base: The row that it is compared with; `compare` sets it.
     """
 
     name: str
@@ -49,86 +51,62 @@ class Results:
     seconds: Sequence[float] = ()
     against: str = ''
     paper: float = math.nan
+    base: 'Row | None' = None
 
+    @property
     def last(self) -> dict[int, float]:
         """Accuracy after the last epoch, by seed."""
         return {seed: curve[max(curve)] for seed, curve in self.curves.items()}
 
+    @property
+    def top1(self) -> Estimate:
+        return Estimate.of(self.last.values())
 
-@dataclass(frozen=True)
-class Row:
-    """A row of the table.
+    @property
+    def difference(self) -> Estimate:
+        """The difference from `base` in points, paired by seed."""
+        base = self.base.last if self.base else {}
+        return Estimate.of(top1 - base[seed] for seed, top1 in self.last.items() if seed in base)
 
-    Args:
-        name: The recipe and its flags.
-        seeds: Number of seeds.
-        top1: Accuracy after the last epoch in percent.
-        against: The row that it is compared with; '' for the first one.
-        difference: From that row, in points, paired by seed.
-        paper: The same difference in the paper, nan where it does not say.
-        seconds: Mean time of a run that was not interrupted, nan if there is none.
-        epochs: Epochs that were evaluated for all seeds, counted from 1 (E,).
-        curves: Accuracy after them in percent (seeds, E).
-    """
+    @property
+    def paper_difference(self) -> float:
+        return self.paper - self.base.paper if self.base else math.nan
 
-    name: str
-    seeds: int
-    top1: Estimate
-    against: str
-    difference: Estimate
-    paper: float
-    seconds: float
-    epochs: np.ndarray
-    curves: np.ndarray
+    @property
+    def time(self) -> float:
+        """Mean time of a run in seconds, nan if there is none."""
+        return float(np.mean(self.seconds)) if self.seconds else math.nan
 
 
-def compare(results: Sequence[Results]) -> list[Row]:
-    """Make the table, row by row."""
-    rows = []
-    by_name = {row.name: row for row in results}
-    for above, row in zip([None, *results], results, strict=False):
-        base = by_name.get(row.against, above)
-        last, base_last = row.last(), base.last() if base else {}
-        epochs = sorted(set.intersection(*map(set, row.curves.values())))
-        rows.append(
-            Row(
-                name=row.name,
-                seeds=len(last),
-                top1=Estimate.of([*last.values()]),
-                against=base.name if base else '',
-                difference=Estimate.of([last[seed] - base_last[seed] for seed in last if seed in base_last]),
-                paper=row.paper - base.paper if base else math.nan,
-                seconds=float(np.mean(row.seconds)) if row.seconds else math.nan,
-                epochs=np.array(epochs),
-                curves=np.array([[curve[epoch] for epoch in epochs] for curve in row.curves.values()]),
-            )
-        )
-    return rows
+def compare(rows: Sequence[Row]) -> list[Row]:
+    """The rows with the row that each is compared with as its `base`."""
+    by_name = {row.name: row for row in rows}
+    return [replace(row, base=by_name.get(row.against, above)) for above, row in zip([None, *rows], rows, strict=False)]
 
 
 def markdown(rows: Sequence[Row], note: str = '') -> str:
     """The table, and what its numbers are."""
-    papers = not all(math.isnan(row.paper) for row in rows)
-    head = ['row', 'top-1 (%)', 'difference', 'from', *(['in the paper'] if papers else []), 'time']
-    lines = [f'| {" | ".join(head)} |', '|---' * len(head) + '|']
+    papers = not all(math.isnan(row.paper_difference) for row in rows)
+    lines = [['row', 'top-1 (%)', 'difference', 'from', *(['in the paper'] if papers else []), 'time']]
+    lines.append(['---'] * len(lines[0]))
     for row in rows:
         accuracy, difference, time = cells(row)
-        paper = ['' if math.isnan(row.paper) else _signed(row.paper)] if papers else []
-        line = [_code(row.name), accuracy, difference, _code(row.against), *paper, time]
-        lines.append(f'| {" | ".join(line)} |')
-    fewest, most = min(row.seeds for row in rows), max(row.seeds for row in rows)
-    seeds = f'{most} seed{"s" * (most > 1)}' if fewest == most else f'{fewest} to {most} seeds'
+        paper = ['' if math.isnan(row.paper_difference) else _signed(row.paper_difference)] if papers else []
+        lines.append([_code(row.name), accuracy, difference, _code(row.base.name) if row.base else '', *paper, time])
+    fewest, most = min(len(row.curves) for row in rows), max(len(row.curves) for row in rows)
+    fewest = '' if fewest == most else f'{fewest} to '
     text = (
-        f"Mean over {seeds} of the top-1 accuracy after the last epoch, and its 95 % interval (Student's t). "
+        f'Mean over {fewest}{plural(most, "seed")} of the top-1 accuracy after the last epoch, and its 95 % interval '
+        "(Student's t). "
         'Differences are in points and paired by seed; where the interval holds zero, the difference is in the noise. '
         f'Time is that of one run. {note}'
     )
-    return '\n'.join([*lines, '', text.strip(), ''])
+    return '\n'.join([*(f'| {" | ".join(line)} |' for line in lines), '', text.strip(), ''])
 
 
 def _code(name: str) -> str:
     """A name in a cell of a Markdown table."""
-    return f'`{printable(name)}`'.replace('|', '\\|') if name else ''
+    return f'`{printable(name)}`'.replace('|', '\\|')
 
 
 def cells(row: Row) -> tuple[str, str, str]:
@@ -144,7 +122,7 @@ def cells(row: Row) -> tuple[str, str, str]:
     else:
         noise = ', in the noise' if d.low <= 0 <= d.high else ''
         difference = f'{_signed(d.mean)} ({_signed(d.low)} to {_signed(d.high)}){noise}'
-    return accuracy, difference, format_time(row.seconds)
+    return accuracy, difference, format_time(row.time)
 
 
 def _signed(value: float) -> str:
@@ -168,13 +146,12 @@ def format_time(seconds: float) -> str:
 def to_csv(rows: Sequence[Row]) -> str:
     """The table for programs; an unknown number is empty."""
     file = io.StringIO()
-    # a carriage return in a name ends a row for many readers, unless it is in quotes
-    quoting = csv.QUOTE_ALL if any('\r' in row.name for row in rows) else csv.QUOTE_MINIMAL
-    writer = csv.writer(file, lineterminator='\n', quoting=quoting)
+    writer = csv.writer(file, lineterminator='\n')
     columns = 'row,seeds,top1,top1_low,top1_high,difference,difference_low,difference_high,seconds'
     writer.writerow([*columns.split(','), 'compared_with', 'paper_difference'])
     for row in rows:
-        numbers = (*astuple(row.top1), *astuple(row.difference), row.seconds, row.paper)
+        numbers = (*astuple(row.top1), *astuple(row.difference), row.time, row.paper_difference)
         *numbers, paper = ('' if math.isnan(x) else f'{_rounded(x, 4):.4f}' for x in numbers)
-        writer.writerow([row.name, row.seeds, *numbers, row.against, paper])
+        base = printable(row.base.name) if row.base else ''
+        writer.writerow([printable(row.name), len(row.curves), *numbers, base, paper])
     return file.getvalue()

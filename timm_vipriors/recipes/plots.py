@@ -16,7 +16,7 @@ def table_figure(rows: Sequence[Row], title: str) -> Figure:
     axes = figure.subplots()
     for i, row in enumerate(rows):
         color = _COLORS[i % len(_COLORS)]
-        axes.plot(row.curves[:, -1:], [i] * len(row.curves), '|', color=color, alpha=0.5)
+        axes.plot([*row.last.values()], [i] * len(row.last), '|', color=color, alpha=0.5)
         axes.plot([row.top1.low, row.top1.high], [i, i], color=color, linewidth=2)
         axes.plot(row.top1.mean, i, 'o', color=color)
         axes.text(1.02, i, '    '.join(cells(row)), va='center', fontsize=9, transform=axes.get_yaxis_transform())
@@ -35,11 +35,13 @@ def curves_figure(rows: Sequence[Row], title: str) -> Figure:
     figure = Figure(figsize=(8, 5), layout='constrained')
     axes = figure.subplots()
     for i, row in enumerate(rows):
-        estimates = [Estimate.of(values) for values in row.curves.T]
+        curves = row.curves.values()
+        epochs = sorted(set.intersection(*map(set, curves)))
+        estimates = [Estimate.of(curve[epoch] for curve in curves) for epoch in epochs]
         color, style = _COLORS[i % len(_COLORS)], ('-', '--', ':')[i // len(_COLORS) % 3]
-        axes.plot(row.epochs, [e.mean for e in estimates], style, color=color, label=row.name, marker='.')
+        axes.plot(epochs, [e.mean for e in estimates], style, color=color, label=row.name, marker='.')
         low, high = [e.low for e in estimates], [e.high for e in estimates]
-        axes.fill_between(row.epochs, low, high, color=color, alpha=0.12, linewidth=0)
+        axes.fill_between(epochs, low, high, color=color, alpha=0.12, linewidth=0)
     axes.set_xlabel('epochs')
     axes.set_ylabel('top-1 accuracy (%): mean and 95 % interval')
     low, high = axes.get_ylim()

@@ -1,7 +1,6 @@
 """The runs of an ablation: several at a time, resumed from their last checkpoints, and ended as one."""
 
 import json
-import math
 import os
 import re
 import shlex
@@ -30,17 +29,13 @@ class Training:
         folder: Where its results go; what it prints goes to a log of that name.
         command: The recipe's command line, without `--resume`.
         variables: The variables that stand before the recipe's name.
-        against: The row that it is compared with, as the recipe's head says.
-        paper: The paper's accuracy, nan if there is none.
     """
 
     row: str
     seed: int
     folder: Path
-    command: tuple[str, ...]
+    command: list[str]
     variables: dict[str, str] = field(default_factory=dict)
-    against: str = ''
-    paper: float = math.nan
 
     @property
     def log(self) -> Path:
