@@ -23,7 +23,7 @@ def test_help_lists_the_commands_with_examples(capsys):
     out = capsys.readouterr().out
     listed = re.findall(r'^    (\S+)  ', out, re.MULTILINE)
     assert listed == (
-        'train validate demo-data subset hierarchy predict ensemble report recipe ablation run doctor'.split()
+        'train validate demo-data subset suggest hierarchy predict ensemble report recipe ablation run doctor'.split()
     )
     assert 'examples:' in out
 

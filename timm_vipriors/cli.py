@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from . import __version__
-from .commands import ablation, demo_data, doctor, ensemble, hierarchy, predict, recipe, report, run, subset
+from .commands import ablation, demo_data, doctor, ensemble, hierarchy, predict, recipe, report, run, subset, suggest
 from .errors import UserError
 from .files import printable
 from .help_formatter import HelpFormatter, make_epilog
@@ -87,6 +87,6 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
     for name, text in SCRIPTS.items():
         commands.add_parser(name, help=text)
-    for command in (demo_data, subset, hierarchy, predict, ensemble, report, recipe, ablation, run, doctor):
+    for command in (demo_data, subset, suggest, hierarchy, predict, ensemble, report, recipe, ablation, run, doctor):
         command.add(commands)
     return parser

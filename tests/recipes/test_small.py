@@ -1,0 +1,79 @@
+"""What small.sh chooses, and that it trains."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from timm_vipriors.cli import main
+from timm_vipriors.data import make_demo_data
+from timm_vipriors.recipes.small import Facts, choose
+
+from .running import dry_run
+
+
+def flags_of(facts, **kwargs):
+    words = [word for choice in choose(facts, device='cpu', **kwargs) for word in choice.flags]
+    return {word: words[i + 1] for i, word in enumerate(words[:-1]) if word.startswith('--')}
+
+
+@pytest.mark.parametrize('images', [2, 7, 33, 100, 160, 317, 1500, 4999])
+def test_an_epoch_leaves_less_than_a_tenth_out(images):
+    batch = int(flags_of(Facts(images, 2, 1, 32, True), minutes=0.5)['--batch-size'])
+    assert 1 <= batch <= 32
+    assert images % batch < max(1, images / 10)
+
+
+@pytest.mark.parametrize(('side', 'size'), [(8, 32), (28, 32), (64, 64), (100, 96), (375, 128)])
+def test_image_size_is_that_of_the_data(side, size):
+    assert flags_of(Facts(64, 2, 32, side, True), minutes=0.5)['--img-size'] == str(size)
+
+
+def test_epochs_follow_time():
+    facts = Facts(1500, 500, 3, 32, True)
+    short, long = (int(flags_of(facts, minutes=minutes)['--epochs']) for minutes in (2, 20))
+    assert 5 <= short < long <= 1000
+    assert (facts.minutes, Facts(160, 8, 20, 64, True).minutes, Facts(600, 2, 9, 64, True).minutes) == (25, 3, 10)
+
+
+def test_facts(tmp_path):
+    rng = np.random.default_rng(0)
+    for split, name, number in (('train', 'b', 5), ('train', 'a', 3), ('validation', 'a', 1), ('validation', 'b', 1)):
+        (tmp_path / split / name).mkdir(parents=True)
+        for i in range(number):
+            Image.fromarray(rng.integers(0, 256, (40, 60 + i), np.uint8)).save(tmp_path / split / name / f'{i}.png')
+    facts = Facts.of(str(tmp_path))
+    assert (facts.images, facts.classes, facts.fewest, facts.side, facts.gray) == (8, 2, 3, 40, True)
+    Image.new('RGB', (40, 40), (200, 30, 30)).save(tmp_path / 'train' / 'a' / '0.png')
+    assert not Facts.of(str(tmp_path)).gray
+    assert flags_of(facts, minutes=0.5)['--hflip'] == '0'
+    assert flags_of(Facts(8, 2, 3, 40, False), minutes=0.5)['--hflip'] == '0.5'
+
+
+@pytest.mark.parametrize(
+    ('made', 'sentence'), [((), 'does not exist'), (('train/a',), 'no images'), (('train/a/1.png',), 'two classes')]
+)
+def test_bad_data(tmp_path, capsys, made, sentence):
+    data = tmp_path / 'data'
+    for name in made:
+        path = data / name
+        path.parent.mkdir(parents=True)
+        Image.new('RGB', (8, 8)).save(path) if path.suffix else path.mkdir()
+    assert main(['suggest', str(data)]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_the_recipe_passes_flags_on(tmp_path):
+    line = dry_run('small', 'd', '--fast', '--seed', 3, cwd=tmp_path, NAME='mine')[0]
+    assert line[-8:] == ['suggest', 'd', '--run', '--experiment', 'mine', '--fast', '--seed', '3']
+
+
+@pytest.mark.slow
+def test_it_learns_the_digits(tmp_path, capsys):
+    """In half a minute it is above what an untuned network gets, and every choice has a reason."""
+    make_demo_data(tmp_path / 'digits', 10, 32, 0)
+    args = ['--minutes', '0.5', '--run', '--output', str(tmp_path), '--experiment', 'run', '--device', 'cpu']
+    assert main(['suggest', str(tmp_path / 'digits'), *args]) == 0
+    out = capsys.readouterr().out
+    assert '100 gray images of 10 classes' in out
+    top1 = float(out.split('Best top-1: ')[1].split(' ')[0])
+    assert top1 > 80
