@@ -40,7 +40,7 @@ def test_own_images(tmp_path, monkeypatch, capsys):
     steps = re.findall(r'^\$ timm-vipriors (.*)\n((?:[^$].*\n)*)', block, re.MULTILINE)
     assert len(steps) == 5
     for line, output in steps:
-        small = {'train': '--epochs 1 --workers 1', 'predict': '-j 1'}.get(line.split()[0], '')
+        small = {'suggest': '--epochs 1 --warmup-epochs 0 --workers 1', 'predict': '-j 1'}.get(line.split()[0], '')
         assert main(shlex.split(f'{line} {small}')) == 0
         printed, shown = (re.sub(r'\d[\d,.]*', '#', text) for text in (capsys.readouterr().out, output))
         assert printed.endswith(shown) and shown
