@@ -2,7 +2,8 @@
 # Sourced by the recipes of VIPF's Table 2. `without_and_with_tree RECIPE "$@"` trains `network` without tree
 # supervision, makes the tree of its classes (§3.2, Eq. 7), and trains `network` with it. The paper's tree is "defined
 # according to the semantic relationship" of the classes, and induced from a classifier by its title; ours is induced
-# from the baseline's classifier, as NBDT does it, unless TREE names another. Several machines must share output/.
+# from the baseline's classifier, as NBDT does it, unless TREE is wordnet (from the names of the class folders) or a
+# file. Several machines must share output/.
 source "$(dirname "${BASH_SOURCE[0]}")/vipf.sh"
 takes+=(ROW TREE)
 
@@ -12,12 +13,18 @@ without_and_with_tree() {
     choose_rows baseline tsl
     name=$(run_name "$recipe")
     output=$(flag_value output/train --output "$@")
-    tree=${TREE:-$output/$name-tsl-tree.json}
+    tree=${TREE:-induced}
+    case $tree in
+        induced | wordnet) tree=$output/$name-tsl-tree.json ;;
+    esac
 
     for row in "${rows[@]}"; do
         flags=(--criterion ce)
         if [ "$row" = tsl ]; then
-            [ -n "${TREE:-}" ] || make_tree "$output/$name-baseline/last.pth.tar" "$data" "$tree"
+            case ${TREE:-induced} in
+                induced) make_tree "$tree" induce "$output/$name-baseline/last.pth.tar" --classes "$data" ;;
+                wordnet) make_tree "$tree" wordnet "$data" ;;
+            esac
             flags=(--criterion ce+tsl --hierarchy "$tree")
         fi
         # shellcheck disable=SC2154  # the recipe sets network
@@ -26,17 +33,17 @@ without_and_with_tree() {
     done
 }
 
-# make_tree CHECKPOINT DATA TREE: on the 0-th machine; the others wait until it is there, for ten minutes.
+# make_tree FILE ACTION ARGS…: on the 0-th machine; the others wait until it is there, for ten minutes.
 make_tree() {
     local seconds
     if [ "${NODE_RANK:-0}" = 0 ]; then
-        run_once hierarchy induce "$1" --classes "$2" -o "$3" --force
+        run_once hierarchy "${@:2}" -o "$1" --force
         return
     fi
     for ((seconds = 0; seconds < 600; seconds++)); do
-        [ -z "${DRY_RUN:-}" ] && [ ! -e "$3" ] || return 0
+        [ -z "${DRY_RUN:-}" ] && [ ! -e "$1" ] || return 0
         sleep 1
     done
-    echo "$3 is not there after ten minutes: is its folder shared with the machine of NODE_RANK=0?" >&2
+    echo "$1 is not there after ten minutes: is its folder shared with the machine of NODE_RANK=0?" >&2
     exit 1
 }

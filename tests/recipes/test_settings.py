@@ -157,6 +157,24 @@ def test_ten_crops_of_every_row_are_ten(parsers, tmp_path, monkeypatch):
         assert arguments(name, row, parsers(find_script('train')), tmp_path)['crop_pct'] < 1
 
 
+@pytest.mark.parametrize(
+    ('tree', 'made'),
+    [
+        ('', ['induce', 'output/train/n-baseline/last.pth.tar', '--classes', 'd']),
+        ('induced', ['induce', 'output/train/n-baseline/last.pth.tar', '--classes', 'd']),
+        ('wordnet', ['wordnet', 'd']),
+        ('mine.json', None),
+    ],
+)
+def test_trees_of_table_2(tmp_path, tree, made):
+    lines = dry_run('effnet_b5_tsl', 'd', cwd=tmp_path, NAME='n', **({'TREE': tree} if tree else {}))
+    file = 'output/train/n-tsl-tree.json' if made else tree
+    assert [line[line.index('hierarchy') + 1 :] for line in lines if 'hierarchy' in line] == (
+        [[*made, '-o', file, '--force']] if made else []
+    )
+    assert lines[-1][lines[-1].index('--hierarchy') + 1] == file
+
+
 @pytest.mark.parametrize('path', [p for p in TRAINING if p.stem != 'baseline_tuned'], ids=lambda p: p.stem)
 def test_every_training_recipe_keeps_the_rules(path, tmp_path):
     data = "my $(touch hacked) 'data'"

@@ -23,6 +23,18 @@ def test_the_command_writes_the_page_of_the_function(tmp_path, capsys):
     assert output.read_text(encoding='utf-8') == build(path, run, images=tmp_path / 'images', title='T')
 
 
+def test_without_a_name_the_page_stands_in_the_first_run(tmp_path, capsys):
+    run = str(write_run(tmp_path / 'run', HEADER, '0,1,2,3,4,5'))
+    for _ in range(2):  # the second page replaces the first
+        assert main(['report', run]) == 0
+        out = capsys.readouterr().out
+        assert f'{run}/report.html: 1 run, 0 models, ' in out
+        assert f'timm-vipriors predict DATA --checkpoint {run} -o scores.npz' in out
+    path = str(save(tmp_path / 's.npz', make_scores(50, 3)))
+    assert main(['report', path]) == 2
+    assert '-o report.html' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ('sources', 'options', 'message'),
     [

@@ -3,10 +3,11 @@
 import argparse
 import os
 
+from ..errors import UserError
 from .common import add_parser, check_output
 
 _EXAMPLES = [
-    'timm-vipriors report output/train/RUN -o report.html',
+    'timm-vipriors report output/train/RUN',
     'timm-vipriors report scores.npz -o report.html --images DATA/validation',
     "timm-vipriors report output/train/RUN scores.npz -o report.html \\\n    --title 'Digits, 50 of each'",
     'timm-vipriors report one.npz other.npz ensemble.npz -o comparison.html --force',
@@ -25,7 +26,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     report.add_argument(
         'source', nargs='+', metavar='RUN_DIR|SCORES', help='folders of training runs, and score files, any number'
     )
-    report.add_argument('-o', '--output', required=True, metavar='FILE', help='the page to write, such as report.html')
+    report.add_argument(
+        '-o', '--output', metavar='FILE', help='the page to write; report.html in the first run if not given'
+    )
     report.add_argument(
         '--images', metavar='DIR', help='show mistakes as pictures, from the folder that the file names are relative to'
     )
@@ -38,9 +41,21 @@ def run(args: argparse.Namespace) -> int:
     from ..files import plural
     from ..report import write_report
 
-    check_output(args.output, args.force, args.source)
-    write_report(args.output, args.source, images=args.images, title=args.title)
-    runs = sum(map(os.path.isdir, args.source))
-    size = os.path.getsize(args.output) / 1000
-    print(f'{args.output}: {plural(runs, "run")}, {plural(len(args.source) - runs, "model")}, {size:,.0f} kB')
+    runs = list(filter(os.path.isdir, args.source))
+    output = args.output
+    if output is None:
+        if not runs:
+            raise UserError('name the page to write: -o report.html')
+        output = os.path.join(runs[0], 'report.html')
+    else:
+        check_output(output, args.force, args.source)
+    write_report(output, args.source, images=args.images, title=args.title)
+    models = len(args.source) - len(runs)
+    size = os.path.getsize(output) / 1000
+    print(f'{output}: {plural(len(runs), "run")}, {plural(models, "model")}, {size:,.0f} kB')
+    if not models:
+        print(
+            f'Mistakes, confusion and calibration: timm-vipriors predict DATA --checkpoint {runs[0]} -o scores.npz, and'
+        )
+        print(f'timm-vipriors report {runs[0]} scores.npz --images DATA/validation')
     return 0
