@@ -26,11 +26,12 @@ class CachedImageDataset(StrictImageDataset):
     decoded each time; the log says so.
 
     Args:
-        root: The folder, and further arguments of timm's `ImageDataset`. Images that are converted to RGB (its default)
-            or L are kept; others are decoded each time.
+        root: The folder. Images that are converted to RGB (timm's default) or L are kept; others are decoded each time.
+        *args: Further arguments of timm's `ImageDataset`.
         cache: 'ram' keeps the pixels in memory until the last process that uses them ends, 'disk' in `folder` for later
             runs too, 'off' not at all.
         folder: Of caches on disk; `timm-vipriors/images` in the user's cache folder if not given.
+        **kwargs: Further arguments of timm's `ImageDataset`.
 
     Raises:
         ValueError: If `cache` is none of the three.
@@ -45,8 +46,10 @@ class CachedImageDataset(StrictImageDataset):
         True
     """
 
-    def __init__(self, *args: Any, cache: str = 'ram', folder: str | os.PathLike | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, root: str, *args: Any, cache: str = 'ram', folder: str | os.PathLike | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(root, *args, **kwargs)
         self._open(cache, folder)
 
     @classmethod
