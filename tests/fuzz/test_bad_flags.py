@@ -98,6 +98,7 @@ def _bases(root) -> dict[tuple[str, ...], list[str]]:
     return {
         ('demo-data',): ['DST', '--size', '8'],
         ('subset',): [f'{data}/train', 'DST', '--per-class', '1'],
+        ('suggest',): [data, '--minutes', '0.1', '--device', 'cpu'],
         ('hierarchy', 'induce'): [str(root / 'model.pth.tar'), '-o', 'DST'],
         ('hierarchy', 'show'): [str(root / 'tree.json')],
         ('hierarchy', 'groups'): [str(root / 'groups.json'), '-o', 'DST'],
@@ -204,11 +205,13 @@ def _kept(root) -> dict[str, bytes]:
 
 
 @at_scale('command lines', 150, 3000)
-def test_hostile_flags(number, things, safe, capsys, tmp_path):
+def test_hostile_flags(number, things, safe, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, 'run', lambda *_: 0)  # of suggest --run
     flags = {words: actions for words, actions in _flags().items() if words in _bases(things)}
     slow = {
         ('demo-data',): 0.15,
         ('predict',): 0.25,
+        ('suggest',): 0.15,
         ('ablation',): 0.3,
         ('doctor',): 0.05,
     }  # seconds and not milliseconds
@@ -222,6 +225,7 @@ def test_hostile_flags(number, things, safe, capsys, tmp_path):
         argv = _line(rng, words, flags[words], things)
         if '--workers' in argv or '-j' in argv or '--seeds' in argv:
             argv = [word for word in argv if not word.startswith('2147')]  # that is what it says, and takes as long
+        argv = [word for word in argv if word != '--torchcompile']  # takes as long as it takes
         code, _, _ = command(capsys, argv)
         codes[words].add(code)
         return REFUSED if code else ACCEPTED

@@ -1,7 +1,6 @@
 """`timm-vipriors suggest`"""
 
 import argparse
-import os
 import shlex
 
 from ..errors import UserError
@@ -41,10 +40,15 @@ def _minutes(text: str) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
+    import torch
+
+    from ..files import first_line
     from ..recipes.small import Facts, choose
 
-    if not os.path.isdir(args.data):
-        raise UserError(f'the data folder {args.data} does not exist')
+    try:
+        torch.empty(0, device=args.device)
+    except (RuntimeError, AssertionError) as e:
+        raise UserError(f'--device {args.device}: {first_line(e)}') from e
     facts = Facts.of(args.data)
     minutes = args.minutes or facts.minutes
     choices = choose(facts, minutes / 5 if args.fast else minutes, args.device)
