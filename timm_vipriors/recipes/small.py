@@ -112,8 +112,8 @@ def choose(facts: Facts, minutes: float | None = None, device: str | None = None
     batch = _batch_size(facts.images, 128 if on_gpu and facts.images > 5000 else 32)
     steps = facts.images // batch
     seconds = step_seconds(size, batch, facts.classes, narrow, device) + batch * facts.seconds / _cores()
-    # a tenth for the evaluation and for what the measurement misses, and some seconds for the start
-    affordable = (0.8 * 60 * minutes - 10) / (steps * seconds)
+    # a quarter for the evaluation and for what the measurement misses, and some seconds for the start
+    affordable = (0.75 * 60 * minutes - 10) / (steps * seconds)
     epochs = max(5, min(1000, int(affordable)))
     why_epochs = f'as many as fit into {minutes:.3g} minutes at {seconds:.3f} s a step here: longer runs learn more'
     if epochs == 1000:
