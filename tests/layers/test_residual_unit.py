@@ -5,7 +5,7 @@ import torch
 from timm.layers import BlurPool2d, convert_splitbn_model, convert_sync_batchnorm
 from torch import nn
 
-from timm_vipriors.layers import DualBranch, ResidualUnit
+from timm_vipriors.layers import DualBranch, FusedUnit, ResidualUnit
 
 SK = dict(rd_ratio=1 / 8, rd_divisor=8, split_input=False)
 SHAPE = dict(inplanes=16, planes=8, cardinality=4, base_width=16)
@@ -32,7 +32,7 @@ def test_merged_units_are_their_mean(sk_kwargs, stride, aa_layer):
     unit1, unit2 = (
         train_a_little(make_unit(sk_kwargs=sk_kwargs, stride=stride, aa_layer=aa_layer), 16, 10, 10) for _ in range(2)
     )
-    fused = unit1.merge(unit2).eval()
+    fused = FusedUnit(unit1, unit2).eval()
     x = torch.randn(3, 16, 10, 10)
     expected = 0.5 * (unit1(x) + unit2(x))
     assert expected.shape == (3, 32, 10 // stride, 10 // stride)
@@ -45,7 +45,7 @@ def test_merged_units_are_their_mean(sk_kwargs, stride, aa_layer):
 def test_merge_copies_its_weights():
     unit1, unit2 = (train_a_little(make_unit(sk_kwargs=SK), 16, 6, 6) for _ in range(2))
     before = copy.deepcopy(unit1.state_dict())
-    fused = unit1.merge(unit2)
+    fused = FusedUnit(unit1, unit2)
     with torch.no_grad():
         for p in fused.parameters():
             p.zero_()
@@ -56,7 +56,7 @@ def test_merge_copies_its_weights():
     ('kwargs1', 'kwargs2', 'reason'),
     [
         (dict(), dict(planes=4), 'different shapes'),
-        (dict(norm_layer=lambda c, **kw: nn.GroupNorm(1, c, **kw)),) * 2 + ('does not fold',),
+        (dict(norm_layer=lambda c, **kw: nn.GroupNorm(1, c, **kw)),) * 2 + ('cannot be folded',),
         (dict(sk_kwargs=dict(split_input=True)),) * 2 + ('split_input=True',),
     ],
 )
@@ -68,7 +68,7 @@ def test_units_that_cannot_be_merged(kwargs1, kwargs2, reason):
     else:
         units = [make_unit(**kwargs1), make_unit(**kwargs2)]
     with pytest.raises(ValueError, match=reason):
-        units[0].merge(units[1])
+        FusedUnit(*units)
 
 
 def test_attention_refuses_a_batch_of_one_where_its_norm_takes_the_batchs_statistics():

@@ -13,7 +13,7 @@ import torch
 from timm.layers import SplitBatchNorm2d, register_notrace_module
 from torch import nn
 
-from .fused_unit import fold_shortcut
+from .fused_unit import FusedUnit, fold_shortcut
 
 
 def _take(x: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
@@ -137,18 +137,14 @@ class DualBranch(nn.Module):
         """Merge the two units into one, for inference; `timm.utils.reparameterize_model` calls this.
 
         Returns:
-            A module with the output of this one in eval mode, made from copies of its weights. Units that cannot be
-            merged (see `ResidualUnit.merge`) leave it as it is, with a warning.
+            A module with the output of this one in eval mode, made from copies of its weights. If the units cannot be
+            merged (see `FusedUnit`), this module itself, with a warning.
         """
-        merge = getattr(self.unit1, 'merge', None)
         try:
-            if merge is None:
-                raise ValueError(f'{type(self.unit1).__name__} has no merge()')
-            unit = merge(self.unit2)
-        except ValueError as e:
+            return FusedBranch(FusedUnit(self.unit1, self.unit2), fold_shortcut(self.shortcut))
+        except (ValueError, AttributeError) as e:  # such as units that are no `ResidualUnit`
             warnings.warn(f'DualBranch is left unfused: {e}.', stacklevel=2)
             return self
-        return FusedBranch(unit, fold_shortcut(self.shortcut))
 
 
 class FusedBranch(nn.Module):

@@ -5,7 +5,7 @@ import copy
 import torch
 from timm.layers import ConvNormAct
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .selective_kernel import pool, select
 
@@ -100,40 +100,25 @@ def fold_shortcut(shortcut: nn.Module) -> nn.Module:
         return shortcut
 
 
+@torch.no_grad()
 def _fold(conv: nn.Module, norm: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     """Weight and bias of a convolution with its BatchNorm folded in, in float64."""
-    if not isinstance(norm, nn.BatchNorm2d) or norm.running_var is None:
-        raise ValueError(f'{type(norm).__name__} does not fold into a convolution, BatchNorm2d with statistics does')
-    if type(conv) is not nn.Conv2d:
-        raise ValueError(f'a norm folds into a Conv2d, got {type(conv).__name__}')
-    stats = [
-        None if t is None else t.detach().double()
-        for t in (conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias)
-    ]
-    weight, bias = fuse_conv_bn_weights(*stats[:4], norm.eps, *stats[4:])
-    return weight.detach(), bias.detach()
+    if type(conv) is not nn.Conv2d or not isinstance(norm, nn.BatchNorm2d) or norm.running_var is None:
+        pair = f'{type(conv).__name__} and {type(norm).__name__}'
+        raise ValueError(f'{pair} cannot be folded: expected a Conv2d and a BatchNorm2d with running statistics')
+    fused = fuse_conv_bn_eval(*(copy.deepcopy(module).double().eval() for module in (conv, norm)))
+    return fused.weight, fused.bias
 
 
 def _conv_from(weight: torch.Tensor, bias: torch.Tensor | None, like: nn.Conv2d, groups: int = 1) -> nn.Conv2d:
     """A convolution with these weights, `groups` times as many groups, and all else like another."""
-    groups *= like.groups
-    dd = dict(device=like.weight.device, dtype=like.weight.dtype)
-    conv = nn.Conv2d(
-        weight.shape[1] * groups,
-        weight.shape[0],
-        like.kernel_size,
-        stride=like.stride,
-        padding=like.padding,
-        dilation=like.dilation,
-        groups=groups,
-        bias=bias is not None,
-        **dd,
-    )
-    with torch.no_grad():
-        conv.weight.copy_(weight)
-        if bias is not None:
-            conv.bias.copy_(bias)
-    return conv.requires_grad_(like.weight.requires_grad)
+    conv = copy.deepcopy(like)
+    trained = like.weight.requires_grad
+    conv.weight = nn.Parameter(weight.detach().to(like.weight), trained)
+    conv.bias = None if bias is None else nn.Parameter(bias.detach().to(like.weight), trained)
+    conv.groups *= groups
+    conv.out_channels, conv.in_channels = len(weight), weight.shape[1] * conv.groups
+    return conv
 
 
 def _double_channels(aa: nn.Module | None) -> nn.Module:

@@ -12,7 +12,6 @@ from timm.layers import ConvNormAct
 from timm.layers.typing import LayerType
 from torch import nn
 
-from .fused_unit import FusedUnit
 from .selective_kernel import SelectiveKernel
 
 
@@ -98,7 +97,7 @@ class ResidualUnit(nn.Module):
         return self.conv3(x)
 
     def check(self, x: torch.Tensor) -> None:
-        """Explain what would fail in a BatchNorm that the user does not know, or give wrong results.
+        """Explain what would fail inside attention's BatchNorm, or give wrong results.
 
         Args:
             x: The unit's input (B, C, H, W).
@@ -108,7 +107,7 @@ class ResidualUnit(nn.Module):
         """
         if type(self.conv1.bn) is nn.SyncBatchNorm:
             raise ValueError(
-                'torch.nn.SyncBatchNorm.convert_sync_batchnorm has dropped the activations inside of timm norm layers: '
+                "torch.nn.SyncBatchNorm.convert_sync_batchnorm has dropped the activations inside timm's norm layers: "
                 'use timm.layers.convert_sync_batchnorm'
             )
         norm = self.conv2.attn.bn if self.selective else None
@@ -118,15 +117,6 @@ class ResidualUnit(nn.Module):
         if (norm.training or norm.running_mean is None) and x.shape[0] // splits < 2:
             each = f' in each of {splits} splits' if splits > 1 else ''
             raise ValueError(
-                'Selective-kernel attention normalises one pooled value per channel and image over the batch: in '
-                f'training it needs a batch of at least 2{each}, got {x.shape[0] / splits:g}. Use a larger batch, or '
-                'model.eval().'
+                'selective-kernel attention normalises one pooled value per channel and image over the batch: training '
+                f'needs a batch of at least 2{each}, got {x.shape[0] / splits:g}'
             )
-
-    def merge(self, other: 'ResidualUnit') -> FusedUnit:
-        """One unit that computes the mean of this one and another of the same shape, in eval mode.
-
-        Raises:
-            ValueError: If the units differ, or their norms do not fold into their convolutions.
-        """
-        return FusedUnit(self, other)

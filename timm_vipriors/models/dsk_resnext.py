@@ -21,10 +21,9 @@ To synchronise BatchNorm between devices use `timm.layers.convert_sync_batchnorm
 from typing import Any
 
 import torch
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import BlurPool2d, SelectiveKernel
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
-from timm.models.resnet import ResNet
+from timm.models.resnet import ResNet, _cfg
 from torch import nn
 
 from ..layers import DualBranch, ResidualUnit, blur_shortcut
@@ -37,6 +36,13 @@ class SKBottleneck(ResidualUnit):
     """Residual block of one unit, its strided shortcut blurred too. Its keys are those of timm's SK bottleneck.
 
     Takes the arguments that timm's ResNet gives its blocks; those of the unit are `ResidualUnit`'s.
+
+    Shape:
+        Input (B, inplanes, H, W), output (B, planes * 4, H / stride, W / stride).
+
+    Examples:
+        >>> SKBottleneck(64, 16, sk_kwargs=dict(rd_divisor=8))(torch.randn(2, 64, 8, 8)).shape
+        torch.Size([2, 64, 8, 8])
     """
 
     def __init__(
@@ -64,6 +70,13 @@ class DualBottleneck(nn.Module):
     """Residual block of two units and one shortcut (VIPF Eq. 2 and Fig. 1).
 
     Takes the arguments that timm's ResNet gives its blocks; those of the units are `ResidualUnit`'s.
+
+    Shape:
+        Input (B, inplanes, H, W), output (B, planes * 4, H / stride, W / stride).
+
+    Examples:
+        >>> DualBottleneck(64, 16, cardinality=4)(torch.randn(4, 64, 8, 8)).shape
+        torch.Size([4, 64, 8, 8])
     """
 
     expansion = ResidualUnit.expansion
@@ -96,33 +109,18 @@ def _shortcut(downsample: nn.Sequential | None, kwargs: dict[str, Any]) -> nn.Mo
     return blur_shortcut(downsample, kwargs['aa_layer'], device=kwargs.get('device'), dtype=kwargs.get('dtype'))
 
 
-def _cfg(url: str = '', **kwargs: Any) -> dict[str, Any]:
-    return {
-        'url': url,
-        'num_classes': 1000,
-        'input_size': (3, 224, 224),
-        'pool_size': (7, 7),
-        'crop_pct': 0.875,
-        'interpolation': 'bicubic',
-        'mean': IMAGENET_DEFAULT_MEAN,
-        'std': IMAGENET_DEFAULT_STD,
-        'first_conv': 'conv1',
-        'classifier': 'fc',
-        'license': 'apache-2.0',
-        **kwargs,
-    }
-
-
+_NAMES = (
+    'd_resnext50_32x4d',
+    'sk_resnext50_32x4d_noaa',
+    'sk_resnext50_32x4d',
+    'dsk_resnext26_32x4d',
+    'dsk_resnext50_32x4d',
+    'dsk_resnext101_32x4d',
+)
+_SMALL = dict(input_size=(3, 160, 160), pool_size=(5, 5))
 default_cfgs = generate_default_cfgs(
-    {
-        'd_resnext50_32x4d.untrained': _cfg(),
-        'sk_resnext50_32x4d_noaa.untrained': _cfg(),
-        'sk_resnext50_32x4d.untrained': _cfg(),
-        'dsk_resnext26_32x4d.untrained': _cfg(),
-        'dsk_resnext50_32x4d.untrained': _cfg(),
-        'dsk_resnext101_32x4d.untrained': _cfg(),
-        'test_dsk_resnext.untrained': _cfg(input_size=(3, 160, 160), pool_size=(5, 5)),
-    }
+    {f'{name}.untrained': _cfg(interpolation='bicubic') for name in _NAMES}
+    | {'test_dsk_resnext.untrained': _cfg(interpolation='bicubic', **_SMALL)}
 )
 
 _SK_KWARGS = dict(rd_ratio=1 / 16, rd_divisor=32, split_input=False)
@@ -130,59 +128,60 @@ _SK_ARGS = dict(cardinality=32, base_width=4, block_args=dict(sk_kwargs=_SK_KWAR
 _DSK_ARGS = dict(block=DualBottleneck, aa_layer=BlurPool2d, **_SK_ARGS)
 
 
+def _create(variant: str, pretrained: bool, kwargs: dict[str, Any], **model_args: Any) -> ResNet:
+    return build_model_with_cfg(ResNet, variant, pretrained, **{**model_args, **kwargs})
+
+
 @register_model
 def d_resnext50_32x4d(pretrained: bool = False, **kwargs: Any) -> ResNet:
     """D-ResNeXt50_32x4d of VIPF Table 1: two plain ResNeXt units in every block."""
-    model_args = dict(block=DualBottleneck, layers=(3, 4, 6, 3), cardinality=32, base_width=4)
-    return build_model_with_cfg(ResNet, 'd_resnext50_32x4d', pretrained, **dict(model_args, **kwargs))
+    return _create(
+        'd_resnext50_32x4d', pretrained, kwargs, block=DualBottleneck, layers=(3, 4, 6, 3), cardinality=32, base_width=4
+    )
 
 
 @register_model
 def sk_resnext50_32x4d_noaa(pretrained: bool = False, **kwargs: Any) -> ResNet:
     """SK-ResNeXt50_32x4d of VIPF Table 1 without anti-aliasing: layers and outputs of timm's skresnext50_32x4d."""
-    block_args = dict(sk_kwargs=_SK_KWARGS, sk_layer=SelectiveKernel)
-    model_args = dict(block=SKBottleneck, layers=(3, 4, 6, 3), **dict(_SK_ARGS, block_args=block_args))
-    return build_model_with_cfg(ResNet, 'sk_resnext50_32x4d_noaa', pretrained, **dict(model_args, **kwargs))
+    args = dict(_SK_ARGS, block_args=dict(sk_kwargs=_SK_KWARGS, sk_layer=SelectiveKernel))
+    return _create('sk_resnext50_32x4d_noaa', pretrained, kwargs, block=SKBottleneck, layers=(3, 4, 6, 3), **args)
 
 
 @register_model
 def sk_resnext50_32x4d(pretrained: bool = False, **kwargs: Any) -> ResNet:
     """SK-ResNeXt50_32x4d of VIPF Table 1: selective kernels, anti-aliased."""
-    model_args = dict(block=SKBottleneck, layers=(3, 4, 6, 3), aa_layer=BlurPool2d, **_SK_ARGS)
-    return build_model_with_cfg(ResNet, 'sk_resnext50_32x4d', pretrained, **dict(model_args, **kwargs))
+    return _create(
+        'sk_resnext50_32x4d',
+        pretrained,
+        kwargs,
+        block=SKBottleneck,
+        layers=(3, 4, 6, 3),
+        aa_layer=BlurPool2d,
+        **_SK_ARGS,
+    )
 
 
 @register_model
 def dsk_resnext26_32x4d(pretrained: bool = False, **kwargs: Any) -> ResNet:
     """A DSK-ResNeXt of 26 layers, not in the paper: for small data on small machines."""
-    model_args = dict(layers=(2, 2, 2, 2), **_DSK_ARGS)
-    return build_model_with_cfg(ResNet, 'dsk_resnext26_32x4d', pretrained, **dict(model_args, **kwargs))
+    return _create('dsk_resnext26_32x4d', pretrained, kwargs, layers=(2, 2, 2, 2), **_DSK_ARGS)
 
 
 @register_model
 def dsk_resnext50_32x4d(pretrained: bool = False, **kwargs: Any) -> ResNet:
     """DSK-ResNeXt50_32x4d of VIPF Tables 1 and 3: two selective-kernel units in every block, anti-aliased."""
-    model_args = dict(layers=(3, 4, 6, 3), **_DSK_ARGS)
-    return build_model_with_cfg(ResNet, 'dsk_resnext50_32x4d', pretrained, **dict(model_args, **kwargs))
+    return _create('dsk_resnext50_32x4d', pretrained, kwargs, layers=(3, 4, 6, 3), **_DSK_ARGS)
 
 
 @register_model
 def dsk_resnext101_32x4d(pretrained: bool = False, **kwargs: Any) -> ResNet:
     """DSK-ResNeXt101_32x4d of VIPF Table 3."""
-    model_args = dict(layers=(3, 4, 23, 3), **_DSK_ARGS)
-    return build_model_with_cfg(ResNet, 'dsk_resnext101_32x4d', pretrained, **dict(model_args, **kwargs))
+    return _create('dsk_resnext101_32x4d', pretrained, kwargs, layers=(3, 4, 23, 3), **_DSK_ARGS)
 
 
 @register_model
 def test_dsk_resnext(pretrained: bool = False, **kwargs: Any) -> ResNet:
     """A tiny DSK-ResNeXt for tests, after timm's `test_*` models."""
-    model_args = dict(
-        block=DualBottleneck,
-        layers=(1, 1, 1, 1),
-        channels=(32, 48, 64, 96),
-        cardinality=8,
-        base_width=8,
-        aa_layer=BlurPool2d,
-        block_args=dict(sk_kwargs=dict(rd_ratio=1 / 8, rd_divisor=8, split_input=False)),
-    )
-    return build_model_with_cfg(ResNet, 'test_dsk_resnext', pretrained, **dict(model_args, **kwargs))
+    args = dict(block=DualBottleneck, layers=(1, 1, 1, 1), channels=(32, 48, 64, 96), cardinality=8, base_width=8)
+    block_args = dict(sk_kwargs=dict(rd_ratio=1 / 8, rd_divisor=8, split_input=False))
+    return _create('test_dsk_resnext', pretrained, kwargs, **args, aa_layer=BlurPool2d, block_args=block_args)
