@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 import tempfile
 import zipfile
 from argparse import Namespace
@@ -9,8 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
-
-from .errors import UserError
 
 try:
     import fcntl
@@ -52,17 +51,14 @@ def with_filename(path: str | os.PathLike) -> Iterator[None]:
 
 @contextmanager
 def exclusive_lock(path: str) -> Iterator[BinaryIO]:
-    """Open a file for appending, locked against a second process that writes to the same folder.
-
-    Raises:
-        UserError: If another process has the lock.
-    """
+    """Open a file for appending, locked against a second process that writes to the same folder: that one waits."""
     with open(path, 'ab') as file:
         try:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f'another process is writing {printable(os.path.dirname(path))}: wait for it') from None
+            print(f'another process is writing {printable(os.path.dirname(path))}: waiting for it', file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
         except OSError:  # a file system without locks
             pass
         yield file

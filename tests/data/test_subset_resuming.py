@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import shutil
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -121,15 +123,18 @@ def test_a_file_system_without_links(source, dst):
     make_subset(source, dst, SPLITS, copy=True)
 
 
-def test_two_processes_at_once(source, dst, partial, monkeypatch):
+def test_several_at_once(source, dst, partial, monkeypatch, capsys):
     interrupt(source, dst)
     before = tree(partial)
-    with open(partial / 'manifest.csv') as file:
+    with open(partial / 'manifest.csv') as file, ThreadPoolExecutor() as threads:
         fcntl.flock(file, fcntl.LOCK_SH)  # the weaker one: the process that writes must be alone
-        with pytest.raises(UserError, match=r'another process is writing .*dst'):
-            make_subset(source, dst, SPLITS)
-    assert tree(partial) == before
-    make_subset(source, dst, SPLITS)
+        made = [threads.submit(make_subset, source, dst, SPLITS) for _ in range(3)]
+        while capsys.readouterr().err.count('dst.partial: waiting for it\n') < 1:
+            time.sleep(0.01)
+        assert tree(partial) == before
+        fcntl.flock(file, fcntl.LOCK_UN)
+        assert [one.result() for one in made] == [{'train': 12, 'val': 8}] * 3
+    assert tree(dst).keys() > before.keys() and not partial.exists()
     for number, locks in enumerate((None, fcntl)):  # none on Windows, and on some file systems
 
         def flock(*args):

@@ -79,6 +79,29 @@ def test_folders_are_merged(two, dst, tmp_path, capsys):
     assert ': is there already, 2 classes' in capsys.readouterr().out
 
 
+def test_a_part_of_the_last_folder_is_reserved(two, dst, tmp_path, capsys):
+    """VIPF's final stage: all training images, and most of the validation images."""
+    assert main(['subset', *map(str, two), str(dst), '--reserve', '25%', '--seed', '1']) == 0
+    assert capsys.readouterr().out.startswith(f'{dst}: 2 classes, 52 images in train, 4 in validation; ')
+    for label in ('cat', 'dog'):
+        there = {path.read_bytes() for folder in two for path in (folder / label).iterdir()}
+        made = {split: [p.read_bytes() for p in (dst / split / label).iterdir()] for split in ('train', 'validation')}
+        assert sorted(made['train'] + made['validation']) == sorted(there)
+        trained_on = {path.read_bytes() for path in (two[0] / label).iterdir()}
+        assert len(made['validation']) == 2 and not set(made['validation']) & trained_on
+    make_subset(two, tmp_path / 'other', reserve=0.25, seed=2)
+    assert tree(tmp_path / 'other') != tree(dst)
+    make_subset(two, tmp_path / 'again', lists=dst / 'manifest.csv')
+    assert tree(tmp_path / 'again') == tree(dst)
+    for part in ('0%', '10', '100%', '-1%', 'x%'):
+        assert main(['subset', *map(str, two), f'{dst}2', f'--reserve={part}']) == 2
+        assert 'reserve' in capsys.readouterr().err
+    for path in (two[1] / 'dog').iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match='the last folder has no image to reserve of dog'):
+        make_subset(two, f'{dst}2', reserve=0.1)
+
+
 def test_a_split_has_any_of_timms_names(two, dst, tmp_path):
     make_subset([two[0].with_name('training'), two[1].with_name('validation')], dst, {'validation': 0.2, 'train': 0.8})
     make_subset(two, tmp_path / 'other', {'validation': 0.2, 'train': 0.8})

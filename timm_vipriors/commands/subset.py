@@ -13,7 +13,7 @@ _EXAMPLES = [
     'timm-vipriors subset imagenet/train imagenet50 --per-class 50',
     'timm-vipriors subset imagenet/train imagenet50 \\\n    --splits train=50,val=50,test=100 --seed 1 --copy',
     'timm-vipriors subset imagenet50/train holdout --splits train=80%,val=20%',
-    'timm-vipriors subset data/train data/val final --splits train=96%,val=4%',
+    'timm-vipriors subset data/train data/val final --reserve 10%',
     'timm-vipriors subset imagenet/train imagenet50 --list manifest.csv',
     'timm-vipriors subset imagenet/train imagenet50 \\\n    --list train=train.txt --list val=val.txt',
 ]
@@ -39,6 +39,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar='NAME=N,NAME=N',
         help='the splits with their images of each class, or fractions of it: train=80%%,val=20%% (default: train,val)',
     )
+    reserve = (
+        'merge several folders for a final training: this part of each class of the last one becomes the split '
+        'validation, all others become train'
+    )
+    subset.add_argument('--reserve', metavar='N%', help=reserve.replace('%', '%%'))
     subset.add_argument('--seed', type=int, metavar='S', help='seed of the choice (default: 0)')
     subset.add_argument(
         '--list',
@@ -59,13 +64,17 @@ def run(args: argparse.Namespace) -> int:
 
     if args.list and (args.per_class, args.splits, args.seed) != (None, None, None):
         raise UserError('--list says which images: leave --per-class, --splits and --seed out')
+    if args.reserve is not None and not re.fullmatch(r'[0-9]{1,2}(\.[0-9]+)?%', args.reserve):
+        raise UserError(f'--reserve expects a part of the last folder as in 10%, got {args.reserve!r}')
+    reserve = None if args.reserve is None else float(args.reserve[:-1]) / 100
     lists = parse_lists(args.list) if args.list else None
     splits = None if (args.splits, args.per_class) == (None, None) else parse_splits(args.splits, args.per_class)
     manifest = os.path.join(args.dst, MANIFEST)
     there = 'is there already, ' if os.path.exists(manifest) else ''
     try:
         source = folder_source(*args.source, repeated=bool(lists))
-        counts = make_subset(source, args.dst, splits, seed=args.seed or 0, lists=lists, copy=args.copy)
+        how = dict(seed=args.seed or 0, lists=lists, reserve=reserve, copy=args.copy)
+        counts = make_subset(source, args.dst, splits, **how)
     except OSError as e:
         raise UserError(f'{e} (the same command resumes from there)') from e
     classes = {name for split in counts for name in os.listdir(os.path.join(args.dst, split))}

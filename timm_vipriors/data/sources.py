@@ -23,12 +23,14 @@ class ImageSource:
         name: What messages call it.
         images: The files, by class and by their names in it, which become their names in a subset.
         folders: The folders that the images lie in.
+        last: The names of those images, by class, that come from the last of several folders.
         notes: Sentences for the user about what was left out.
     """
 
     name: str
     images: dict[str, dict[str, str]]
     folders: list[str]
+    last: dict[str, set[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -55,20 +57,21 @@ def folder_source(*folders: str | os.PathLike, repeated: bool = False) -> ImageS
                 f'{first_names(different)} in one of them only: the class folders need the same names'
             )
     check_different(classes[0])
-    skipped, images, dropped = Counter(), {}, 0
+    skipped, images, last, dropped = Counter(), {}, {}, 0
     for label in progress(classes[0], len(classes[0]), 'reading', unit='folder'):
         found = [_find_images(os.path.join(folder, label), skipped) for folder in folders]
         images[label] = _merged(dict(zip(labels, found, strict=True)))
         for file in () if repeated or len(folders) == 1 else _repeated(images[label]):
             del images[label][file]
             dropped += 1
+        of_last = set(found[-1].values())
+        last[label] = {file for file, path in images[label].items() if path in of_last}
     name = ', '.join(map(printable, folders))
     notes = [f'{name}: {describe_skipped(skipped)}'] if skipped else []
     if dropped:
         notes.append(f'{name}: {plural(dropped, "image")} left out, with the same content as another one of the class')
-    return ImageSource(
-        name, images, [*folders, *(os.path.join(folder, label) for folder in folders for label in classes[0])], notes
-    )
+    places = [*folders, *(os.path.join(folder, label) for folder in folders for label in classes[0])]
+    return ImageSource(name, images, places, last, notes)
 
 
 def check_different(classes: Iterable[str]) -> None:

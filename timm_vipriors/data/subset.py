@@ -32,6 +32,7 @@ def make_subset(
     *,
     seed: int = 0,
     lists: str | os.PathLike | Mapping[str, str | os.PathLike] | None = None,
+    reserve: float | None = None,
     copy: bool = False,
 ) -> dict[str, int]:
     """Make disjoint splits of an image folder, with the same number of images of every class, or those of a list.
@@ -50,6 +51,8 @@ def make_subset(
         seed: Seed of the choice.
         lists: Instead of `splits` the images themselves: a manifest (CSV with the header `split,class,file`), or
             by the split's name files with the columns `class,file` or with lines `class/file`.
+        reserve: Instead of `splits` the part of each class of the last of several folders that becomes the split
+            `validation`, at least one image; all others become the split `train`.
         copy: Copy the images instead of making symbolic links. A copy that is there counts as complete if it has the
             size of the image.
 
@@ -62,8 +65,8 @@ def make_subset(
         OSError: If a file cannot be read or written. `root.partial` stays, and the same call resumes there.
     """
     root = os.fspath(root)
-    if bool(splits) == bool(lists):
-        raise UserError('say which images: how many of each class (--per-class, --splits), or --list FILE, not both')
+    if [bool(splits), bool(lists), reserve is not None].count(True) != 1:
+        raise UserError('say which images: one of --splits (or --per-class), --list FILE and --reserve N%')
     final = os.path.realpath(root)
     partial = f'{final}.partial'
     _check_target(root)
@@ -73,19 +76,18 @@ def make_subset(
         source = folder_source(*folders, repeated=bool(lists))
     _check_apart(root, source.folders)
     try:
-        rows = _chosen_rows(source, splits, seed) if splits else _listed_rows(source, lists)
+        if reserve is not None:
+            rows = _reserved_rows(source, reserve, seed)
+        else:
+            rows = _chosen_rows(source, splits, seed) if splits else _listed_rows(source, lists)
         manifest = _manifest(rows)
     except UnicodeEncodeError as e:
         name = e.object[: e.end].rpartition('\n')[2]
         raise UserError(f'{name!a}: the name is not in UTF-8, which the manifest is: rename it') from None
     if empty := [image for _, name, file in rows if not os.path.getsize(image := source.images[name][file])]:
         raise UserError(f'{plural(len(empty), "image")} of 0 bytes: {first_names(empty)}: replace or remove them')
-    if not os.path.exists(os.path.join(final, MANIFEST)):
-        _build(source, partial, rows, manifest, copy)
-        with suppress(FileNotFoundError):
-            os.rmdir(final)
-        os.rename(partial, final)
-    elif missing := _missing(source, root, rows, manifest, copy):
+    built = not os.path.exists(os.path.join(final, MANIFEST)) and _build(source, final, rows, manifest, copy)
+    if not built and (missing := _missing(source, root, rows, manifest, copy)):
         raise UserError(f'{printable(missing[0][1])} is missing: put it back, or remove {printable(root)} first')
     return dict(Counter(split for split, _, _ in rows))
 
@@ -136,6 +138,21 @@ def _chosen_rows(source: ImageSource, splits: Mapping[str, int | float], seed: i
         random.Random(f'{seed}/{name}').shuffle(files)
         for split, (start, end) in zip(splits, pairwise(_places(splits, len(files))), strict=True):
             rows += ((split, name, file) for file in files[start:end])
+    return rows
+
+
+def _reserved_rows(source: ImageSource, reserve: float, seed: int) -> list[Row]:
+    """The rows that keep a part of the last folder for validation."""
+    if not 0 < reserve < 1:
+        raise UserError(f'expected a part to reserve above 0 and below 100 %, got {reserve:.0%}')
+    if lacking := [name for name, images in source.images.items() if not source.last[name] or len(images) < 2]:
+        raise UserError(f'{source.name}: the last folder has no image to reserve of {first_names(lacking)}')
+    rows = []
+    for name, images in source.images.items():
+        last = sorted(source.last[name])
+        kept = random.Random(f'{seed}/{name}').sample(last, max(1, round(reserve * len(last))))
+        rows += (('train', name, file) for file in sorted(set(images) - set(kept)))
+        rows += (('validation', name, file) for file in kept)
     return rows
 
 
@@ -207,11 +224,17 @@ def _manifest(rows: Iterable[Row]) -> bytes:
     return text.getvalue().encode()
 
 
-def _build(source: ImageSource, partial: str, rows: Sequence[Row], manifest: bytes, copy: bool) -> None:
-    """Make the images that a folder lacks; a copy gets its name when it is complete."""
+def _build(source: ImageSource, final: str, rows: Sequence[Row], manifest: bytes, copy: bool) -> bool:
+    """Make the images that `final.partial` lacks, and rename it; False if another process did that meanwhile."""
+    partial = f'{final}.partial'
     os.makedirs(partial, exist_ok=True)
     temporary = os.path.join(partial, '.copy')
     with exclusive_lock(os.path.join(partial, MANIFEST)) as file:
+        if os.path.exists(os.path.join(final, MANIFEST)):
+            with suppress(OSError):  # of the folder that was just made
+                os.unlink(file.name)
+                os.rmdir(partial)
+            return False
         with suppress(FileNotFoundError):
             os.unlink(temporary)
         missing = _missing(source, partial, rows, manifest, copy)
@@ -230,6 +253,10 @@ def _build(source: ImageSource, partial: str, rows: Sequence[Row], manifest: byt
                 os.symlink(image, entry)
             except PermissionError as e:
                 raise UserError(f'{printable(entry)}: this file system has no symbolic links, use --copy') from e
+        with suppress(FileNotFoundError):
+            os.rmdir(final)
+        os.rename(partial, final)
+    return True
 
 
 def _missing(
