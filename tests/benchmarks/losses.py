@@ -41,14 +41,14 @@ class NodeLoop(nn.Module):
         return loss(classes, target)
 
 
-def trees(report: Report, classes: int, batch: int, rounds: int) -> None:
+def trees(report: Report, classes: int, batch: int, rounds: int, device: str = 'cpu') -> None:
     """Tree supervision and the loop over the nodes."""
     torch.manual_seed(0)
     tree = ClassHierarchy.induce(torch.randn(classes, 64))
-    target = torch.randint(classes, (batch,))
-    logits = torch.randn(batch, classes, requires_grad=True)
+    target = torch.randint(classes, (batch,), device=device)
+    logits = torch.randn(batch, classes, device=device, requires_grad=True)
     for mode in ('path', 'soft'):
-        loss, loop = TreeSupervisionLoss(tree, mode=mode), NodeLoop(tree, mode)
+        loss, loop = TreeSupervisionLoss(tree, mode=mode).to(device), NodeLoop(tree, mode)
         torch.testing.assert_close(loss(logits, target), loop(logits, target))
         sides = {
             'ours': lambda loss=loss: seconds(lambda: loss(logits, target).backward()),

@@ -35,6 +35,17 @@ def peak(label: str, batch: int, size: int) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
 
 
+def measure(label: str, batch: int, size: int, rounds: int = 1) -> list[float]:
+    """The peaks in MiB of a network, each in a process of its own."""
+    line = [sys.executable, __file__, '--batch', str(batch), '--size', str(size), '--one', label]
+    alone = 'import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))'  # a peak starts with the parent's
+    runs = [
+        subprocess.run([sys.executable, '-c', alone, *line], check=True, text=True, stdout=subprocess.PIPE)
+        for _ in range(rounds)
+    ]
+    return [float(run.stdout) for run in runs]
+
+
 def main() -> None:
     parser = make_parser(__doc__, rounds=1)
     parser.add_argument('--batch', type=int, default=64)
@@ -48,14 +59,8 @@ def main() -> None:
     small = args.size if torch.cuda.is_available() else min(args.small, args.size)
     values = {}
     for label, size in [('DSK', args.size), ('SK', args.size), *((label, small) for label in NAMES)]:
-        line = [sys.executable, __file__, '--batch', str(args.batch), '--size', str(size), '--one', label]
-        alone = 'import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))'  # a peak starts with the parent's
         if (label, size) not in values:
-            runs = [
-                subprocess.run([sys.executable, '-c', alone, *line], check=True, text=True, stdout=subprocess.PIPE)
-                for _ in range(args.rounds)
-            ]
-            values[label, size] = [float(run.stdout) for run in runs]
+            values[label, size] = measure(label, args.batch, size, args.rounds)
     report = Report('Peak memory of training', circumstances(f'batch {args.batch}'), args.json)
 
     def add(ours: str, other: str, size: int, asked: str = '') -> None:

@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import torch
 
 
 def make_parser(doc: str, rounds: int) -> argparse.ArgumentParser:
@@ -27,11 +28,14 @@ def make_parser(doc: str, rounds: int) -> argparse.ArgumentParser:
     return parser
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """How long a call takes."""
+def seconds(work: Callable[[], object], times: int = 1) -> float:
+    """How long a call takes, on the GPU too where there is one; of several the mean."""
     start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    for _ in range(times):
+        work()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return (time.perf_counter() - start) / times
 
 
 def alternate(sides: Mapping[str, Callable[[], float]], rounds: int, warmup: int = 1) -> dict[str, list[float]]:
@@ -142,16 +146,12 @@ def amount(value: float, unit: str) -> str:
 
 def circumstances(*more: str) -> str:
     """Versions and threads, and what else matters to a benchmark."""
-    import torch
-
     versions = [f'{name} {version(name)}' for name in ('timm-vipriors', 'timm', 'torch')]
     return ', '.join([*versions, f'{torch.get_num_threads()} threads', *more])
 
 
 def machine() -> str:
     """The processor, its cores, the memory and the GPU of this machine."""
-    import torch
-
     cpu = platform.processor() or platform.machine()
     if Path('/proc/cpuinfo').is_file():
         lines = Path('/proc/cpuinfo').read_text().splitlines()

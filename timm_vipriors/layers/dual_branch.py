@@ -92,7 +92,8 @@ class DualBranch(nn.Module):
             splits = self._num_splits()
         size = x.shape[0] // splits
         if not self.training:
-            residual = 0.5 * (self.unit1(x) + self.unit2(x))
+            y1, y2 = self._units(x, x)
+            residual = 0.5 * (y1 + y2)
         elif size < 4 or (splits > 1 and size % 2):
             residual = self._forward_masked(x)
         else:
@@ -117,12 +118,11 @@ class DualBranch(nn.Module):
         inverse = order.argsort()
         x = _reorder(x, order, inverse)
         if batch_size % 2:  # the one in the middle goes through both units
-            y1, y2 = self.unit1(x[: half + 1]), self.unit2(x[half:])
+            y1, y2 = self._units(x[: half + 1], x[half:])
             odd = torch.where(torch.rand(1, device=x.device) < 0.5, y1[half:], y2[:1])
             y = torch.cat([y1[:half], odd, y2[1:]])
         else:
-            x1, x2 = x.chunk(2)
-            y = torch.cat([self.unit1(x1), self.unit2(x2)])
+            y = torch.cat(self._units(x[:half], x[half:]))
         return _reorder(y, inverse, order)
 
     def _forward_masked(self, x: torch.Tensor) -> torch.Tensor:
@@ -131,7 +131,11 @@ class DualBranch(nn.Module):
         rank = torch.rand(batch_size, device=x.device).argsort()
         coin = torch.randint(2, (1,), device=x.device)  # the side of an odd one out
         first = (2 * rank + coin < batch_size).view(batch_size, 1, 1, 1)
-        return torch.where(first, self.unit1(x), self.unit2(x))
+        y1, y2 = self._units(x, x)
+        return torch.where(first, y1, y2)
+
+    def _units(self, x1: torch.Tensor, x2: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.unit1(x1), self.unit2(x2)
 
     def fuse(self) -> nn.Module:
         """Merge the two units into one, for inference; `timm.utils.reparameterize_model` calls this.
