@@ -6,6 +6,7 @@ import sys
 import tempfile
 import zipfile
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,6 +135,11 @@ def first_names(names: Iterable[object], most: int = 5) -> str:
     names = list(names)
     more = f' and {len(names) - most:,} more' if len(names) > most else ''
     return ', '.join(map(printable, names[:most])) + more
+
+
+def repeated(items: Iterable[T]) -> list[T]:
+    """Those that are there more than once."""
+    return [item for item, count in Counter(items).items() if count > 1]
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:

@@ -47,8 +47,8 @@ def _is_tree(parents: object, names: object, node_names: object) -> bool:
         return False
     if not isinstance(node_names, dict):
         return False
-    inner = {str(node) for node in range(len(names), len(parents))}
-    return all(key in inner and isinstance(name, str) for key, name in node_names.items())
+    inner = range(len(names), len(parents))
+    return all(key.isdecimal() and int(key) in inner and isinstance(name, str) for key, name in node_names.items())
 
 
 def _change(rng: random.Random, content: dict) -> None:
@@ -100,14 +100,14 @@ def test_changed_files(number, tmp_path):
             there = json.loads(path.read_text(encoding='utf-8'))
         except (ValueError, RecursionError):
             there = None
-        right = isinstance(there, dict) and type(there.get('version')) is int and there['version'] == 1
+        right = isinstance(there, dict) and there.get('version') == 1
         right = right and there.get('format') == 'timm-vipriors hierarchy'
         right = right and _is_tree(*(there.get(key) for key in ('parents', 'class_names', 'node_names')))
         assert right == (sentence is None), sentence or there
         if sentence is not None:
             return REFUSED
         assert [list(tree.parents), list(tree.class_names)] == [there['parents'], there['class_names']]
-        assert {str(node): name for node, name in tree.node_names.items()} == there['node_names']
+        assert tree.node_names == {int(node): name for node, name in there['node_names'].items()}
         assert len(tree.text().splitlines()) == tree.num_nodes
         return ACCEPTED
 
@@ -197,7 +197,7 @@ def test_groups(number):
     seen = []
 
     @settings(max_examples=number, **_quiet)
-    @given(_mappings, st.one_of(st.none(), st.none(), st.lists(_names, max_size=5), _anything))
+    @given(_mappings, st.one_of(st.none(), st.lists(_names, max_size=5)))
     def check(groups, class_names):
         seen.append(1)
         _check_groups(groups, class_names)

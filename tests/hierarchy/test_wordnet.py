@@ -81,7 +81,7 @@ def test_a_tree_of_words_and_ids(folder):
         (['dog', 'v00000001', 'running'], {}, "ids .* or words of nouns .* not known are 'v00000001', 'running'"),
         (['dog', 'domestic dog'], {}, "'domestic dog' and 'dog' are the same noun of WordNet: n"),
         (['cat', 'animal'], {}, "classes without classes below them, got 'animal'"),
-        (['cat', 'cat'], {}, "twice there are 'cat'"),
+        (['cat', 'cat'], {}, "got 'cat' more than once"),
         (['cat', 'dog'], {'dog': 'n99999999'}, "not known are 'dog'"),
         (['cat', 'dog'], {'cow': 'n00000001'}, "for what is no class: 'cow'"),
     ],

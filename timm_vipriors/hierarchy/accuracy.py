@@ -54,7 +54,7 @@ class TreeAccuracy:
         for node in inner:
             if node in shown:
                 numbers = (_percent(part[node], self.images[node]) for part in (self.decided, self.inside))
-                name = '  ' * _depth(tree, node) + node_name(tree, node)
+                name = '  ' * len(tree.path(node)) + node_name(tree, node)
                 rows.append((name, f'{self.images[node]:,}', *numbers))
         lines.append(text_table(rows))
         if len(inner) > len(shown):
@@ -95,7 +95,7 @@ def tree_accuracy(logits: np.ndarray, targets: np.ndarray, tree: ClassHierarchy)
         images += right_side.sum(axis=1)
         inside += (right_side & below[:, own]).sum(axis=1)
         for node in tree.order:
-            if children := np.array(tree.children(node), int).tolist():
+            if children := list(tree.children(node)):
                 rows = np.flatnonzero(right_side[node])
                 best = decisions.node_probabilities[np.ix_(children, rows)].argmax(axis=0)
                 decided[node] += below[np.array(children)[best], target[rows]].sum()
@@ -130,13 +130,6 @@ def node_name(tree: ClassHierarchy, node: int) -> str:
     if node == tree.root or node in tree.node_names:
         return printable(tree.node_names.get(node, 'all classes'))
     return first_names((tree.class_names[leaf] for leaf in np.flatnonzero(leaves_below(tree)[node])), 3)
-
-
-def _depth(tree: ClassHierarchy, node: int) -> int:
-    depth = 0
-    while node != tree.root:
-        node, depth = tree.parents[node], depth + 1
-    return depth
 
 
 def _percent(part: int, whole: int) -> str:

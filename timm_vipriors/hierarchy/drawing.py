@@ -1,8 +1,8 @@
 """A class hierarchy to look at: as text for the terminal, and as a picture."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,45 +21,32 @@ _MOST_PIXELS = 12_000  # on each side of a bitmap
 _LONGEST_NAME = 40
 
 
-class Tree(Protocol):
-    """What can be drawn: a `ClassHierarchy`, whose attributes these are."""
-
-    parents: Sequence[int]
-    class_names: Sequence[str]
-    node_names: Mapping[int, str]
-    order: Sequence[int]
-    num_classes: int
-    num_nodes: int
-    root: int
-    children: Callable[[int], Sequence[int]]
-    leaf_counts: Callable[[], Sequence[int]]
+Tree = Any  # a `ClassHierarchy`, which imports this file
 
 
-def tree_lines(tree: Tree, max_lines: int | None = None) -> Iterator[str]:
+def tree_lines(tree: Tree) -> Iterator[str]:
     """The lines of a tree drawn with box characters, each node before its children."""
-    if max_lines is not None and max_lines < 1:
-        raise ValueError(f'max_lines must be at least 1, got {max_lines}')
     counts = tree.leaf_counts()
     stack = [(tree.root, '', '')]
-    for line in range(tree.num_nodes):
-        if line + 1 == max_lines and max_lines < tree.num_nodes:
-            yield f'… {tree.num_nodes - line} more lines'
-            return
+    while stack:
         node, lead, below = stack.pop()
         children = tree.children(node)
-        text = _label(tree, node, counts[node])
-        yield f'{lead}┬ {text}' if children else f'{lead}─ {text}'
+        if children:
+            size, name = f'{counts[node]} classes', tree.node_names.get(node)
+            yield f'{lead}┬ {size}' if name is None else f'{lead}┬ {printable(name)} ({size})'
+        else:
+            yield f'{lead}─ {printable(tree.class_names[node])}'
         for child in reversed(children):
             last = child == children[-1]
             stack.append((child, below + ('└─' if last else '├─'), below + ('  ' if last else '│ ')))
 
 
 def tree_figure(tree: Tree) -> 'Figure':
-    """A picture of a tree with the names of all classes, as a figure of matplotlib.
+    """A matplotlib figure of a tree with the names of all classes.
 
-    Up to 150 classes the names stand below each other, on the right; more stand in a circle around the tree. The
-    letters keep their size and the figure grows; bitmaps of more than about 2,500 classes become too coarse to read,
-    .svg and .pdf stay sharp. The ten largest branches have colours of their own.
+    Up to 150 names are listed on the right; more stand in a circle around the tree. The font keeps its size and the
+    figure grows: as a bitmap, more than about 2,500 classes are too coarse to read; .svg and .pdf stay sharp. The ten
+    largest branches have colours of their own.
 
     Raises:
         ImportError: If matplotlib is missing.
@@ -112,7 +99,7 @@ def tree_figure(tree: Tree) -> 'Figure':
         gap = 0.05 if leaf else -0.05
         axes.text(
             *(place(across[node], along[node] + gap / size)),
-            _cut(printable(name), _LONGEST_NAME),
+            name if len(name := printable(name)) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + '…',
             color=colors[node] if leaf else 'black',
             ha='left' if outward == leaf else 'right',
             rotation=angle if outward else angle - 180,
@@ -152,14 +139,3 @@ def _colors(tree: Tree) -> list[str]:
         if node != tree.root and colors[tree.parents[node]] != _GREY:
             colors[node] = colors[tree.parents[node]]
     return colors
-
-
-def _label(tree: Tree, node: int, leaves: int) -> str:
-    if node < tree.num_classes:
-        return printable(tree.class_names[node])
-    name = tree.node_names.get(node)
-    return f'{leaves} classes' if name is None else f'{printable(name)} ({leaves} classes)'
-
-
-def _cut(name: str, most: int) -> str:
-    return name if len(name) <= most else name[: most - 1] + '…'

@@ -16,19 +16,16 @@ Tree = tuple[list[int], Sequence[str], dict[int, str]]  # the arguments of Class
 
 
 def parents_from_weight(weight: np.ndarray) -> list[int]:
-    """The parents of each node of a binary tree from a weight; see `ClassHierarchy.induce`."""
+    """The parents in a binary tree of Ward's clustering; see `ClassHierarchy.induce`."""
     from scipy.cluster.hierarchy import linkage  # here, since importing it takes a while
 
     rows = np.asarray(weight, dtype=np.float64)
-    if rows.ndim != 2 or len(rows) < 2 or not rows.shape[1]:
+    if rows.ndim != 2 or len(rows) < 2:
         raise ValueError(f'expected a weight (C, D) with at least 2 rows, got the shape {rows.shape}')
-    if not np.isfinite(rows).all():
-        raise ValueError(f'expected finite weights, got others in row {np.isfinite(rows).all(axis=1).argmin()}')
-    largest = np.abs(rows).max(axis=1, keepdims=True)
-    if not largest.all():
-        raise ValueError(f'expected rows with a direction, but row {largest[:, 0].argmin()} is all zeros')
-    rows = rows / largest  # so that no square overflows
-    merges = linkage(rows / np.linalg.norm(rows, axis=1, keepdims=True), method='ward')
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    if not (right := np.isfinite(norms) & (norms > 0)).all():
+        raise ValueError(f'expected rows that are finite and not zero, got another at {right.argmin()}')
+    merges = linkage(rows / norms, method='ward')
     parents = np.full(len(rows) + len(merges), -1)
     for step, pair in enumerate(merges[:, :2].astype(int)):
         parents[pair] = len(rows) + step
@@ -38,16 +35,10 @@ def parents_from_weight(weight: np.ndarray) -> list[int]:
 def tree_from_json(file: Path) -> Tree:
     """The tree in a file of `ClassHierarchy.save`."""
     content = json.loads(file.read_text(encoding='utf-8'))
-    if not isinstance(content, dict) or content.get('format') != FORMAT['format']:
-        raise ValueError(f'expected a JSON object with "format": "{FORMAT["format"]}"')
-    if json.dumps(content.get('version')) != '1':
-        raise ValueError(f'expected version 1, got {content.get("version")!r}')
+    if {key: content.get(key) for key in FORMAT} != FORMAT:
+        raise ValueError(f'expected a JSON object with {json.dumps(FORMAT)[1:-1]}')
     parents, class_names, node_names = (content.get(key) for key in ('parents', 'class_names', 'node_names'))
-    if not (isinstance(parents, list) and isinstance(class_names, list) and isinstance(node_names, dict)):
-        raise ValueError('expected the lists parents and class_names, and the object node_names')
-    if any(str(int(key)) != key for key in node_names):
-        raise ValueError(f'expected ids of inner nodes in node_names, got {quoted(node_names)}')
-    return parents, class_names, {int(key): name for key, name in node_names.items()}
+    return parents, checked_names(class_names or ()), {int(key): name for key, name in node_names.items()}
 
 
 def tree_from_groups(groups: Mapping[str, Sequence[str]], class_names: Sequence[str] | None) -> Tree:

@@ -15,7 +15,7 @@ import torch
 from ..checkpoint import Checkpoint
 from ..files import atomic_write
 from . import sources, wordnet
-from .checks import check_tree, checked_names, checked_node_names, checked_parents, children_of, name_differences
+from .checks import check_tree, checked_names, checked_parents, name_differences
 from .drawing import tree_figure, tree_lines
 
 
@@ -61,15 +61,17 @@ class ClassHierarchy:
         self.parents = checked_parents(parents)
         self.num_nodes = len(self.parents)
         self.root = self.parents.index(-1)
-        self._children = children_of(self.parents)
+        self._children: list[tuple[int, ...]] = [()] * self.num_nodes
+        for node, parent in enumerate(self.parents):
+            if parent != -1:
+                self._children[parent] += (node,)
         self.order = self._walk()
         if class_names is None:  # the classes are the ids below all inner nodes
-            first = next((node for node, below in enumerate(self._children) if below), self.num_nodes)
-            class_names = [str(label) for label in range(first)]
+            class_names = map(str, range(min(set(self.parents) - {-1}, default=1)))
         self.class_names = checked_names(class_names)
         self.num_classes = len(self.class_names)
-        check_tree(self.parents, self._children, self.order, self.num_classes)
-        self.node_names = checked_node_names(node_names or {}, range(self.num_classes, self.num_nodes))
+        self.node_names = dict(sorted((node_names or {}).items()))
+        check_tree(self._children, self.order, self.num_classes, self.node_names)
 
     @classmethod
     def induce(cls, weight: torch.Tensor | np.ndarray, class_names: Sequence[str] | None = None) -> 'ClassHierarchy':
@@ -80,8 +82,7 @@ class ClassHierarchy:
             class_names: A name for each class.
 
         Raises:
-            ValueError: If the weight has another shape, fewer than two rows, a value that is not finite or a row
-                of zeros.
+            ValueError: If the weight has another shape, or a row that is zero or not finite.
         """
         if isinstance(weight, torch.Tensor):
             weight = weight.detach().to('cpu', torch.float64).numpy()
@@ -95,12 +96,11 @@ class ClassHierarchy:
 
         Args:
             path: A checkpoint of timm's train script, the folder of a run, a bare state dict, or a .safetensors file.
-            class_names: A name for each class. None takes those that the checkpoint says, if it says any.
+            class_names: A name for each class. None takes the checkpoint's, if it has any.
             use_ema: Take the averaged weights instead of the trained ones.
 
         Raises:
-            ValueError: If the file cannot be read, no classifier is recognised in it, or the names are not those that
-                it says, in their order.
+            ValueError: If the file cannot be read or has no classifier, or the names are not the checkpoint's.
         """
         checkpoint = Checkpoint.read(path)
         own = checkpoint.class_names
@@ -115,7 +115,7 @@ class ClassHierarchy:
     ) -> 'ClassHierarchy':
         """A hierarchy of named groups.
 
-        Groups of the same name in different groups are different ones. A group with one child is merged with it.
+        Groups of one name inside different groups are different groups. A group with one child is merged with it.
 
         Args:
             groups: For each class the groups that it belongs to, from the outermost to the innermost.
@@ -140,7 +140,7 @@ class ClassHierarchy:
         is a class. A node with one child is merged with it.
 
         Args:
-            file: A text file with two ids a line, parent and child. Empty lines and those from a # on are skipped.
+            file: A text file with two ids a line, parent and child. Empty lines and comments after a # are skipped.
             class_names: The classes' ids in the file, in the order of the class indices.
             join_roots: Put several trees under a new root instead of raising.
 
@@ -201,26 +201,19 @@ class ClassHierarchy:
 
     def children(self, node: int) -> tuple[int, ...]:
         """The ids of a node's children, none for a leaf."""
-        if not 0 <= node < self.num_nodes:
-            raise ValueError(f'expected a node in 0 … {self.num_nodes - 1}, got {node}')
         return self._children[node]
 
-    def path(self, leaf: int) -> tuple[int, ...]:
-        """The ids from a leaf up to the child of the root, both included."""
-        if not 0 <= leaf < self.num_classes:
-            raise ValueError(f'expected a leaf in 0 … {self.num_classes - 1}, got {leaf}')
+    def path(self, node: int) -> tuple[int, ...]:
+        """The ids from a node up to the child of the root, both included; none for the root."""
         path = []
-        while leaf != self.root:
-            path.append(leaf)
-            leaf = self.parents[leaf]
+        while node != self.root:
+            path.append(node)
+            node = self.parents[node]
         return tuple(path)
 
     @property
     def depth(self) -> int:
-        depths = {-1: -1}
-        for node in self.order:
-            depths[node] = depths[self.parents[node]] + 1
-        return max(depths.values())
+        return max(len(self.path(leaf)) for leaf in range(self.num_classes))
 
     def leaf_counts(self) -> tuple[int, ...]:
         """The number of leaves below each node, 1 for a leaf itself."""
@@ -230,7 +223,7 @@ class ClassHierarchy:
         return tuple(counts)
 
     def _walk(self) -> tuple[int, ...]:
-        """The nodes below the root and itself, each before its children, in the order of a drawn tree."""
+        """All nodes that hang below the root, and itself, each before its children."""
         order, stack = [], [self.root]
         while stack:
             order.append(stack.pop())
@@ -253,22 +246,18 @@ class ClassHierarchy:
         """
         try:
             return cls(*sources.tree_from_json(Path(path)))
-        except (ValueError, RecursionError) as e:
+        except (ValueError, TypeError, AttributeError, RecursionError) as e:
             raise ValueError(f'{path} is not a hierarchy: {e}') from e
 
-    def text(self, max_lines: int | None = None) -> str:
-        """The tree as lines of text, one for each node.
-
-        Args:
-            max_lines: Stop there, the last line saying how many more there are; None for all.
-        """
-        return '\n'.join(tree_lines(self, max_lines))
+    def text(self) -> str:
+        """The tree as lines of text, one for each node."""
+        return '\n'.join(tree_lines(self))
 
     def draw(self, path: str | os.PathLike) -> None:
-        """Write a picture of the tree with the names of all classes: see `drawing.tree_figure`.
+        """Write a picture of the tree with the names of all classes; see `drawing.tree_figure`.
 
         Args:
-            path: The file; its ending says the format, .png, .svg or .pdf.
+            path: The file; its extension says the format, .png, .svg or .pdf.
 
         Raises:
             ImportError: If matplotlib is missing.

@@ -21,11 +21,9 @@ _PLURALS = {'s': '', 'ses': 's', 'xes': 'x', 'zes': 'z', 'ches': 'ch', 'shes': '
 
 def find_wordnet() -> Path:
     """Debian's folder, or where nltk looks for its corpus, which it downloads as a .zip file."""
-    places = [*os.environ.get('NLTK_DATA', '').split(os.pathsep), os.path.expanduser('~/nltk_data')]
-    places += [
-        os.path.join(p, 'nltk_data') for p in (sys.prefix, f'{sys.prefix}/share', '/usr/share', '/usr/local/share')
-    ]
-    corpora = [Path(place, 'corpora', name) for place in places if place for name in ('wordnet', 'wordnet.zip')]
+    roots = ['~', sys.prefix, f'{sys.prefix}/share', '/usr/share', '/usr/local/share']
+    data = [*filter(None, os.environ.get('NLTK_DATA', '').split(os.pathsep)), *(f'{root}/nltk_data' for root in roots)]
+    corpora = [Path(place, 'corpora', name).expanduser() for place in data for name in ('wordnet', 'wordnet.zip')]
     return next((place for place in (DEBIAN, *corpora) if place.exists()), DEBIAN)
 
 
@@ -92,7 +90,7 @@ def _find_nouns(
 
 
 def _synset(data: bytes, offset: str) -> tuple[str, list[str], str]:
-    """The first word of a noun, the offsets of its hypernyms, also of what it is an instance of, and its meaning."""
+    """The first word of a noun, the offsets of its hypernyms (or of what it is an instance of), and its meaning."""
     line, _, gloss = data[int(offset) : data.index(b'\n', int(offset))].decode().partition('|')
     fields = line.split()
     at = 4 + 2 * int(fields[3], 16)  # after the words, each with a number
