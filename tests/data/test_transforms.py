@@ -52,3 +52,14 @@ def test_bad_numbers():
         create_transform(32, True, lsb_swap=2, lsb_prob=2)
     with pytest.raises(ValueError, match='before a composition of transforms, got Resize'):
         put_first(LSBSwap(), transforms.Resize(3))
+
+
+@pytest.mark.parametrize('policy', ['rand-m10-inc1', 'rand-m0', 'augmix-m10'])
+def test_posterize_keeps_a_bit(policy):
+    """timm asks Pillow for none at the strongest step of 'inc1', and at the weakest of the others."""
+    policy = create_transform(32, True, auto_augment=policy).transforms[2]
+    image = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).convert('RGB')
+    (op,) = (op for op in policy.ops if op.name.startswith('Posterize'))
+    op.prob, op.magnitude_std = 1, 0
+    assert set(np.asarray(op(image)).flat) == {0, 128}
+    assert 'timm_vipriors' not in timm.data.auto_augment.NAME_TO_OP[op.name].__module__

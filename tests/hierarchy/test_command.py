@@ -117,6 +117,20 @@ def test_nothing_is_overwritten_without_force(checkpoint, tree, tmp_path, capsys
     assert png.read_bytes().startswith(b'\x89PNG')
 
 
+@pytest.mark.parametrize(
+    'line',
+    [
+        *('groups {g} -o {g}', 'edges {g} -o {g} --classes x', 'edges x -o {g} --classes {g}', 'induce {g} -o {g}'),
+        *('induce x -o {g} --classes {g}', 'wordnet {g} -o {g}', 'show {g} --png {g}'),
+    ],
+)
+def test_no_input_is_overwritten_even_with_force(line, tmp_path, capsys):
+    path = tmp_path / 'g.json'
+    path.write_text('{"a": ["x"], "b": []}')
+    assert 'is one of the files to read' in fails(capsys, *line.format(g=path).split(), '--force')
+    assert path.read_text() == '{"a": ["x"], "b": []}'
+
+
 def test_mistakes_are_one_sentence(tmp_path, tree, capsys):
     nothing, out = tmp_path / 'nothing', tmp_path / 'o.json'
     assert 'nothing' in fails(capsys, 'induce', nothing, '-o', out)

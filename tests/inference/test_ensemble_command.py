@@ -284,7 +284,7 @@ def test_a_path_with_a_number_at_its_end(files, capsys):
         ('average a.npz:0 b.npz:0', 'weights must be finite, not negative and not all 0'),
         ('average a.npz:-1 b.npz', 'weights must be'),
         ('average a.npz:1e999', 'weights must be'),
-        ('average a.npz:1.2.3', "expected a number as the weight, got '1.2.3'"),
+        ('average a.npz:1.2.3', 'there is no file a.npz:1.2.3'),
         ('average a.npz:x', 'there is no file a.npz:x'),
         ('average nowhere.npz:2', 'there is no file nowhere.npz: `timm-vipriors predict` writes one\n'),
         ('average a.npz b.npz ./a.npz:3', './a.npz is named twice'),
@@ -301,7 +301,7 @@ def test_a_path_with_a_number_at_its_end(files, capsys):
         ('average a.npz -o x.npz', 'x.npz would be a CSV file'),
         ('vote --base b.npz a.npz --submission x.npz', 'x.npz would be a CSV file'),
         ('average a.npz -o nowhere/x.csv', 'nowhere/x.csv cannot be written: there is no folder nowhere'),
-        ('average a.npz -o . --force', '. is a folder'),
+        ('average a.npz -o . --force', 'is a folder'),
         ('average .', 'Is a directory'),
     ],
 )

@@ -274,7 +274,7 @@ def test_agrees_with_the_evaluation_of_the_training(few_digits, tmp_path, monkey
         ('-o s.npz --model resnet99', "unknown model 'resnet99'"),
         ('-o s.npz --model resnet18', 'does not fit --model resnet18 with 10 classes'),
         ('-o s.npz --num-classes 3', 'does not fit --model test_dsk_resnext with 3 classes'),
-        ('-o s.npz -b 0', 'expected a --batch-size from 1'),
+        ('-o s.npz -b 0', 'batch_size should be a positive integer value'),
         ('-o s.npz --pretrained', 'name the weights: --checkpoint FILE, or --pretrained'),
         ('-o s.npz --classes names.txt', '1 class names were given for a model of 10 classes'),
         ('-o s.npz --classes missing.txt', 'missing.txt'),

@@ -35,7 +35,7 @@ def test_plan(fake, data, out):
         (dict(flags=['--seed', '3']), '--seed is set for every run of an ablation'),
         (dict(flags=['--resume', 'x']), '--resume is set'),
         (dict(flags=['--experiment', 'x']), '--experiment is set'),
-        (dict(seeds='0'), '--seeds is how many there are, from 1 to 10,000, got 0'),
+        (dict(seeds='0'), '--seeds: expected a number in 1 … 10,000'),
         (dict(jobs='0'), '--jobs: expected a number from 1, got 0'),
         (dict(data='nowhere'), 'the data folder nowhere does not exist'),
     ],

@@ -97,7 +97,7 @@ def test_copy_runs_as_it_is(tmp_path, capsys):
     assert main(['recipe', 'copy', 'vipf_table4', str(folder), '--force']) == 0
     assert (folder / 'vipf.sh').read_bytes() == (FOLDER / 'vipf.sh').read_bytes()
     assert main(['recipe', 'copy', 'vipf_table4', str(folder / 'vipf.sh')]) == 2
-    assert 'cannot be copied' in capsys.readouterr().err
+    assert 'File exists' in capsys.readouterr().err
 
 
 def test_run_passes_arguments_and_exit_codes_on(capfd, monkeypatch, tmp_path):

@@ -182,6 +182,11 @@ def test_augmented_splits_share_the_swapped_image(flat, aug):
     assert sum(v != value(i) for i, v in clean) >= 40
 
 
+def test_policies_that_posterize_to_no_bits_run_on_every_pillow(flat):
+    for x, _ in swapped_loader(flat, k=0, auto_augment='rand-m10-n9-inc1'):
+        assert x.isfinite().all()
+
+
 def test_scheduled_sizes(flat):
     pytest.importorskip('timm.data.scheduled_sampler')
     sizes, changed = set(), 0

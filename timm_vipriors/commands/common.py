@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,38 +20,25 @@ def add_parser(
     notes: str = '',
     **kwargs: Any,
 ) -> argparse.ArgumentParser:
-    """Add the parser of a command.
-
-    Args:
-        commands: What it is added to.
-        name: Its name.
-        help: What it does, for the list of the commands.
-        description: What it does, in sentences.
-        examples: Command lines; a long one has an indented second line.
-        notes: What else there is to know; stands under the examples.
-        **kwargs: More for the parser.
-    """
+    """Add the parser of a command, whose help ends with examples (a long one has an indented second line) and notes."""
     texts = dict(help=help, description=description, epilog=make_epilog(examples, notes))
     return commands.add_parser(name, **texts, formatter_class=HelpFormatter, **kwargs)
 
 
-def check_output(path: str, force: bool, inputs: Sequence[str] = ()) -> None:
+def check_output(path: str, force: bool, inputs: Iterable[str | None]) -> None:
     """Check the name of a file to write before the work starts.
 
     Args:
         path: The file to write.
         force: It may be there already.
-        inputs: Files to read, none of which may be written over.
+        inputs: Files to read, none of which may be written over; None is none of them.
 
     Raises:
         UserError: If it cannot be written, or must not be.
     """
-    if not path:
-        raise UserError('the name of the file to write is empty')
-    if os.path.exists(path) and not os.path.isfile(path):
-        kind = 'a folder' if os.path.isdir(path) else 'not a regular file'
-        raise UserError(f'{path} is {kind}: name a file to write')
-    if os.path.realpath(path) in map(os.path.realpath, inputs):
+    if os.path.exists(path or '.') and not os.path.isfile(path):
+        raise UserError(f'{path!r} is a folder, or not a regular file: name a file to write')
+    if os.path.realpath(path) in {os.path.realpath(read) for read in inputs if read}:
         raise UserError(f'{path} is one of the files to read: name another file to write')
     if os.path.lexists(path) and not force:  # a broken link, too
         raise UserError(f'{path} exists: name another file, or write over it with --force')
@@ -59,7 +46,7 @@ def check_output(path: str, force: bool, inputs: Sequence[str] = ()) -> None:
         raise UserError(f'{path} cannot be written: there is no folder {folder}')
 
 
-def check_outputs(csvs: Sequence[str | None], scores: str | None, force: bool, inputs: Sequence[str] = ()) -> None:
+def check_outputs(csvs: Sequence[str | None], scores: str | None, force: bool, inputs: Iterable[str | None]) -> None:
     """Check the CSV files and the score file that a command is to write; None is none of them."""
     from ..inference.scores import check_score_path
 
@@ -106,6 +93,6 @@ def read_class_names(path: str) -> list[str]:
         return list(classes)
     try:
         lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
-    except (ValueError, OSError) as e:
+    except UnicodeDecodeError as e:
         raise UserError(f'the class names cannot be read from {path}: {e}') from e
     return [line.strip() for line in lines if line.strip()]

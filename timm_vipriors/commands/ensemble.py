@@ -97,37 +97,35 @@ def run(args: argparse.Namespace) -> int:
     from ..inference import average, held_out_weights, join_files, search, vote
     from ..inference.submission import save_submission, submission_ids
 
-    paths, weights = args.files, None
-    try:
-        if args.action == 'average':
-            paths, weights = zip(*map(_split_weight, args.files), strict=True)
-        elif args.action == 'vote':
-            base = os.path.realpath(args.base)
-            paths = [args.base, *(path for path in args.files if os.path.realpath(path) != base)]
-        if args.action != 'search':
-            check_outputs([args.output, args.submission], args.scores_out, args.force, paths)
-        names = read_class_names(args.classes) if args.classes else None
-        if getattr(args, 'weights_from', None):
-            weights = held_out_weights(join_files(_held_out(args.weights_from, paths, weights), names))
-        _check_files(paths)
-        joined = join_files(paths, names)
-        if args.action == 'search':
-            print(search(joined, args.metric, args.max_members, args.folds, args.seed))
-            return 0
-        if args.submission:
-            submission_ids(joined.filenames)
-            check_labels(args.labels, joined.class_names)
-        combine, how = (average, weights) if args.action == 'average' else (vote, args.threshold)
-        result = combine(joined, how, keep_scores=args.scores_out is not None)
-        if args.scores_out:
-            result.save_scores(args.scores_out)
-        if args.output:
-            result.save_csv(args.output)
-        if args.submission:
-            names = joined.class_names if args.labels == 'names' else None
-            save_submission(args.submission, joined.filenames, result.predictions[-1], names, args.columns)
-    except (ValueError, OSError, ImportError) as e:
-        raise UserError(str(e)) from e
+    paths, weights, held_out = args.files, None, []
+    if args.action == 'average':
+        paths, weights = zip(*map(_split_weight, args.files), strict=True)
+        held_out = _held_out(args.weights_from, paths, weights) if args.weights_from else []
+    elif args.action == 'vote':
+        base = os.path.realpath(args.base)
+        paths = [args.base, *(path for path in args.files if os.path.realpath(path) != base)]
+    if args.action != 'search':
+        check_outputs([args.output, args.submission], args.scores_out, args.force, [*paths, *held_out, args.classes])
+    names = read_class_names(args.classes) if args.classes else None
+    if held_out:
+        weights = held_out_weights(join_files(held_out, names))
+    _check_files(paths)
+    joined = join_files(paths, names)
+    if args.action == 'search':
+        print(search(joined, args.metric, args.max_members, args.folds, args.seed))
+        return 0
+    if args.submission:
+        submission_ids(joined.filenames)
+        check_labels(args.labels, joined.class_names)
+    combine, how = (average, weights) if args.action == 'average' else (vote, args.threshold)
+    result = combine(joined, how, keep_scores=args.scores_out is not None)
+    if args.scores_out:
+        result.save_scores(args.scores_out)
+    if args.output:
+        result.save_csv(args.output)
+    if args.submission:
+        names = joined.class_names if args.labels == 'names' else None
+        save_submission(args.submission, joined.filenames, result.predictions[-1], names, args.columns)
     print(result)
     return 0
 
@@ -152,10 +150,10 @@ def _held_out(folder: str, paths: Sequence[str], weights: Sequence[float]) -> li
 
 def _split_weight(text: str) -> tuple[str, float]:
     """Path and weight of `path:weight`. A file of the whole name goes first."""
-    match = re.fullmatch(r'(.+):([-+]?[0-9.]+(?:e[-+]?[0-9]+)?)', text)
-    if not match or os.path.exists(text):
+    path, _, weight = text.rpartition(':')
+    if not path or os.path.exists(text):
         return text, 1.0
     try:
-        return match[1], float(match[2])
+        return path, float(weight)
     except ValueError:
-        raise UserError(f'{text}: expected a number as the weight, got {match[2]!r}') from None
+        return text, 1.0

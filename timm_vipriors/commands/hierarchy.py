@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Callable
+from pathlib import Path
 from textwrap import shorten
 
 from ..errors import UserError
@@ -82,55 +83,52 @@ def run_induce(args: argparse.Namespace) -> int:
         names = read_class_names(args.classes) if args.classes else None
         return tree.from_checkpoint(args.checkpoint, names, use_ema=args.use_ema)
 
-    return _write(args, make)
+    return _write(args, make, args.checkpoint, args.classes)
 
 
 def run_groups(args: argparse.Namespace) -> int:
     def make(tree):
-        with open(args.groups, encoding='utf-8-sig') as file:
-            try:
-                groups = json.load(file)
-            except (ValueError, RecursionError) as e:
-                raise ValueError(f'{args.groups} is not JSON: {e}') from e
+        try:
+            groups = json.loads(Path(args.groups).read_text(encoding='utf-8-sig'))
+        except (ValueError, RecursionError) as e:
+            raise UserError(f'{args.groups} is not JSON: {e}') from e
         if not isinstance(groups, dict):
-            raise ValueError(f'{args.groups}: expected an object from class names to lists of groups')
+            raise UserError(f'{args.groups}: expected an object from class names to lists of groups')
         return tree.from_groups(groups)
 
-    return _write(args, make)
+    return _write(args, make, args.groups)
 
 
 def run_edges(args: argparse.Namespace) -> int:
-    return _write(
-        args, lambda tree: tree.from_parent_child(args.edges, read_class_names(args.classes), args.join_roots)
-    )
+    def make(tree):
+        return tree.from_parent_child(args.edges, read_class_names(args.classes), args.join_roots)
+
+    return _write(args, make, args.edges, args.classes)
 
 
 def run_wordnet(args: argparse.Namespace) -> int:
     def make(tree):
         if odd := [pair for pair in args.sense if '=' not in pair]:
-            raise ValueError(f'--sense: expected NAME=ID, such as tiger=n02129604, got {odd[0]!r}')
+            raise UserError(f'--sense: expected NAME=ID, such as tiger=n02129604, got {odd[0]!r}')
         senses = dict(pair.rsplit('=', 1) for pair in args.sense)
         found, dropped, taken = tree.from_wordnet(read_class_names(args.data), args.wordnet, senses)
         if taken:
-            print('Words with several senses are meant in the first (another: --sense NAME=ID):')
+            print('Words with several senses are taken in the first one (to choose another: --sense NAME=ID):')
             rows = [['  ' + printable(name), id, shorten(sense, 70)] for name, (id, sense) in taken.items()]
             print(text_table(rows, left=3))
         print(f'Dropped: {plural(dropped, "hypernym")} that came after the first one of a noun')
         return found
 
-    return _write(args, make)
+    return _write(args, make, args.data, args.wordnet)
 
 
-def _write(args: argparse.Namespace, make: Callable) -> int:
-    """Make a tree with one of the class's methods, write it, and say what it is."""
+def _write(args: argparse.Namespace, make: Callable, *inputs: str | None) -> int:
+    """Make a tree from files with one of the class's methods, write it, and say what it is."""
     from ..hierarchy import ClassHierarchy
 
-    check_output(args.output, args.force)
-    try:
-        tree = make(ClassHierarchy)
-        tree.save(args.output)
-    except (ValueError, OSError) as e:
-        raise UserError(str(e)) from e
+    check_output(args.output, args.force, inputs)
+    tree = make(ClassHierarchy)
+    tree.save(args.output)
     print(f'{args.output}: {tree.num_classes} classes, {tree.num_nodes} nodes, depth {tree.depth}')
     return 0
 
@@ -139,12 +137,9 @@ def run_show(args: argparse.Namespace) -> int:
     from ..hierarchy import ClassHierarchy
 
     if args.png is not None:
-        check_output(args.png, args.force)
-    try:
-        tree = ClassHierarchy.load(args.tree)
-        if args.png is not None:
-            tree.draw(args.png)
-    except (ValueError, OSError, ImportError) as e:
-        raise UserError(str(e)) from e
+        check_output(args.png, args.force, [args.tree])
+    tree = ClassHierarchy.load(args.tree)
+    if args.png is not None:
+        tree.draw(args.png)
     print(tree.text())
     return 0

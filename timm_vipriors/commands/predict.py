@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ..files import default_workers
 from .common import add_parser, add_submission_flags, check_labels, check_outputs, read_class_names
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ _MOST = 3  # classes that are printed of an image
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    from ..scripts.options import add_model_options, flag
+    from ..scripts.options import add_image_options, add_model_options, flag
 
     parser = add_parser(
         commands,
@@ -65,16 +64,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         "the model's classes in order, if the checkpoint names none: a text file with one a line, or a data folder"
     )
     flag(group, '--classes', metavar='FILE', help=classes)
-    flag(group, '-b', '--batch-size', type=int, default=128, help='images in a batch, whatever the number of views')
-    flag(group, '-j', '--workers', type=int, default=default_workers(), help='processes that load images')
-    flag(group, '--img-size', type=int, help="width and height of the network's input")
-    flag(group, '--in-chans', type=int, help="channels of the network's input")
-    flag(group, '--input-size', nargs=3, type=int, metavar='N', help='channels, height and width at once')
-    flag(group, '--crop-pct', type=float, help='part of the image that is evaluated')
-    flag(group, '--crop-mode', type=str, help='center, squash or border')
-    flag(group, '--mean', type=float, nargs='+', metavar='X', help='mean of the pixels, by channel')
-    flag(group, '--std', type=float, nargs='+', metavar='X', help='standard deviation of the pixels, by channel')
-    flag(group, '--interpolation', type=str, default='', help='how images are resized')
+    add_image_options(group, batch_size=128)
+    flag(group, '--crop-mode', choices=('squash', 'border', 'center'), help='how the evaluated image is resized')
     add_model_options(parser)
     flag(parser, '--reparam', action='store_true', help='fuse what can be fused first')
     parser.set_defaults(run=run, model=None, device=None)
@@ -82,7 +73,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..data.datasets import CorruptImageError, register_image_extensions
-    from ..files import first_line
+    from ..hierarchy import ClassHierarchy
     from ..inference.tta import parse_tta
     from ..scripts.checks import check_model
     from ..scripts.flag_checks import check_device
@@ -94,26 +85,22 @@ def run(args: argparse.Namespace) -> int:
         raise UserError('name the weights: --checkpoint FILE, or --pretrained for those that timm publishes')
     if args.pretrained and args.model is None:
         raise UserError('--pretrained needs a --model')
-    if args.batch_size < 1 or args.workers < 0:
-        raise UserError(f'expected a --batch-size from 1 and --workers from 0: {args.batch_size}, {args.workers}')
-    args.device = args.device or default_device()
-    check_device(args.device)
+    device = args.device or default_device()
+    check_device(device)
     if args.model is not None:
         check_model(args.model)
+    check_outputs([args.submission], args.output, args.force, [args.checkpoint, args.classes, args.hierarchy])
+    parse_tta(args.tta)
     try:
-        check_outputs([args.submission], args.output, args.force)
-        parse_tta(args.tta)
-        classifier, tree = _load(args)
-        print(predict_folder(args, classifier, tree) if is_folder else predict_images(args, classifier, tree))
+        tree = ClassHierarchy.load(args.hierarchy) if args.hierarchy else None
+        print((predict_folder if is_folder else predict_images)(args, _load(args, device), tree))
     except CorruptImageError as e:
         raise UserError(e.sentence) from e
-    except (ValueError, OSError) as e:
-        raise UserError(first_line(e)) from e
     return 0
 
 
 def _check_data(args: argparse.Namespace) -> bool:
-    """Whether the data are a folder, which must go somewhere, and not image files, which are only printed."""
+    """Whether the data are a folder, whose classes are written to a file, or image files, whose classes are printed."""
     for path in args.data:
         if not os.path.exists(path):
             raise UserError(f'the data folder or image {path} does not exist')
@@ -127,32 +114,23 @@ def _check_data(args: argparse.Namespace) -> bool:
     return is_folder
 
 
-def _load(args: argparse.Namespace) -> 'tuple[Classifier, ClassHierarchy | None]':
-    """The classifier, and the tree."""
-    import torch
-
-    from ..files import first_line
-    from ..hierarchy import ClassHierarchy
+def _load(args: argparse.Namespace, device: str) -> 'Classifier':
     from ..inference.classifier import SETTINGS, load_classifier
 
-    tree = ClassHierarchy.load(args.hierarchy) if args.hierarchy else None
     classifier = load_classifier(
         args.checkpoint or None,
         model=args.model,
         class_names=read_class_names(args.classes) if args.classes else None,
         use_ema=args.ema,
-        device=args.device,
+        device=device,
         fuse=args.reparam,
         **{name: getattr(args, name) for name in SETTINGS},
     )
     if args.torchcompile:
-        try:
-            classifier.model = torch.compile(classifier.model, backend=args.torchcompile)
-        except Exception as e:
-            raise UserError(f'--torchcompile {args.torchcompile}: {first_line(e)}') from e
+        classifier.model.compile(backend=args.torchcompile)
     if args.aa:
         classifier.train_config['auto_augment'] = args.aa
-    return classifier, tree
+    return classifier
 
 
 def _computing(args: argparse.Namespace) -> dict:
@@ -213,7 +191,7 @@ def predict_folder(args: argparse.Namespace, classifier: 'Classifier', tree: 'Cl
     if args.submission:
         names = scores.class_names if args.labels == 'names' else None
         save_submission(args.submission, scores.filenames, scores.scores.argmax(axis=1), names, args.columns)
-    what = f'{plural(count, "image")}{"" if views == 1 else f", {views} views of each"}'
+    what = plural(count, 'image') + ('' if views == 1 else f', {views} views of each')
     classes = plural(scores.scores.shape[1], 'class', 'classes')
     where = ' and '.join(path for path in (args.output, args.submission) if path) or data
     line = f'{where}: {what}, {classes}, {count / seconds:,.0f} images/s'
@@ -226,6 +204,5 @@ def predict_folder(args: argparse.Namespace, classifier: 'Classifier', tree: 'Cl
         line += f', mean over the classes {100 * balanced:.2f} %'
     if not known.all():
         line += f' of the {known.sum():,} in the folder of a class'
-    if not tree:
-        return line
-    return f'{line}\n{tree_accuracy(log_probabilities(scores.scores[known]), scores.targets[known], tree)}'
+    measured = tree and tree_accuracy(log_probabilities(scores.scores[known]), scores.targets[known], tree)
+    return f'{line}\n{measured}' if tree else line

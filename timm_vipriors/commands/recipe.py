@@ -10,7 +10,6 @@ import textwrap
 import time
 from itertools import zip_longest
 
-from ..errors import UserError
 from .common import add_parser
 
 _LIST = ['timm-vipriors recipe list']
@@ -76,11 +75,7 @@ def run_copy(args: argparse.Namespace) -> int:
     from ..recipes.catalogue import copy_recipe, find_recipe
 
     recipe = find_recipe(args.name)
-    try:
-        paths = copy_recipe(recipe, args.folder, args.force)
-    except OSError as e:
-        raise UserError(f'{recipe.name} cannot be copied: {e}') from e
-    for path in paths:
+    for path in copy_recipe(recipe, args.folder, args.force):
         print(path)
     print(f'Run it: {os.path.join(args.folder, recipe.path.name)} {recipe.usage}')
     return 0

@@ -1,8 +1,11 @@
 """timm's `create_transform` with LSB swap as the first transform."""
 
 from typing import Any
+from unittest import mock
 
 import timm.data
+from PIL import Image
+from timm.data import auto_augment
 from torchvision import transforms
 
 from .lsb_swap import LSBSwap
@@ -36,7 +39,8 @@ def create_transform(
         >>> create_transform(224, is_training=True, lsb_swap=2).transforms[0]
         LSBSwap(k=2, p=0.5, pool_size=16)
     """
-    transform = timm.data.create_transform(input_size, is_training, *args, **kwargs)
+    with posterize_to_a_bit():
+        transform = timm.data.create_transform(input_size, is_training, *args, **kwargs)
     if is_training and lsb_swap:
         put_first(LSBSwap(lsb_swap, lsb_prob), transform[0] if isinstance(transform, tuple) else transform)
     return transform
@@ -47,3 +51,16 @@ def put_first(first: LSBSwap, transform: transforms.Compose) -> None:
     if not isinstance(transform, transforms.Compose):
         raise ValueError(f'LSB swap goes before a composition of transforms, got {type(transform).__name__}')
     transform.transforms.insert(0, first)
+
+
+def posterize_to_a_bit() -> mock._patch_dict:
+    """A context in which timm makes policies whose 'Posterize' keeps at least one bit.
+
+    `rand-m9-mstd0.5-inc1` now and then asks for none: a black image, or with newer versions of Pillow an error.
+    """
+    ops = [name for name in auto_augment.NAME_TO_OP if name.startswith('Posterize')]
+    return mock.patch.dict(auto_augment.NAME_TO_OP, dict.fromkeys(ops, _posterize))
+
+
+def _posterize(image: Image.Image, bits: int, **kwargs: Any) -> Image.Image:
+    return auto_augment.posterize(image, max(bits, 1), **kwargs)

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from timm.data import create_transform
 from timm.data.transforms import MaybePILToTensor
 from torchvision import transforms
 
 from ..data.seeding import kept_random_state
+from ..data.transforms import create_transform
 
 DEFAULT_POLICY = 'rand-m9-mstd0.5'
 

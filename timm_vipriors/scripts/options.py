@@ -74,8 +74,15 @@ def add_data_options(parser: argparse.ArgumentParser, batch_size: int) -> None:
     flag(group, '--data-dir', metavar='DIR', help='root of the data set, the other way to give it')
     flag(group, '--dataset', default='', metavar='TYPE/NAME', help="of timm's readers; a folder of images if empty")
     flag(group, '--class-map', default='', metavar='FILE', help='maps class names to indices')
+    add_image_options(group, batch_size)
+    flag(group, '--pin-mem', action='store_true', help='pin the memory of the loaded images')
+    flag(group, '--no-prefetcher', action='store_true', help='normalise in the workers, not on the device')
+
+
+def add_image_options(group: Any, batch_size: int) -> None:
+    """Flags of how images are prepared, and loaded in batches."""
     flag(group, '--img-size', type=int, help="width and height of the network's input; the model's own if not given")
-    flag(group, '--in-chans', type=int, help="channels of the network's input: 3 if not given")
+    flag(group, '--in-chans', type=int, help="channels of the network's input")
     flag(group, '--input-size', nargs=3, type=int, metavar='N', help='channels, height and width at once')
     flag(group, '--crop-pct', type=float, help='part of the image that is evaluated')
     flag(group, '--mean', type=float, nargs='+', metavar='X', help='mean of the pixels, by channel')
@@ -83,8 +90,6 @@ def add_data_options(parser: argparse.ArgumentParser, batch_size: int) -> None:
     flag(group, '--interpolation', type=str, default='', help='how images are resized')
     flag(group, '-b', '--batch-size', type=int, default=batch_size, help='images in a batch, on each device')
     flag(group, '-j', '--workers', type=int, default=default_workers(), help='processes that load images')
-    flag(group, '--pin-mem', action='store_true', help='pin the memory of the loaded images')
-    flag(group, '--no-prefetcher', action='store_true', help='normalise in the workers, not on the device')
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:

@@ -27,7 +27,7 @@ from ..checkpoint import DATA_KEYS
 from ..data import CachedImageDataset, LSBSwap
 from ..data.datasets import StrictImageDataset, drop_hidden
 from ..data.seeding import seed_loader
-from ..data.transforms import put_first
+from ..data.transforms import posterize_to_a_bit, put_first
 from ..errors import UserError
 from ..files import first_line
 from ..loss import TreeSupervisionLoss
@@ -159,7 +159,8 @@ class Plugin:
             kwargs['persistent_workers'] = False
         if not is_training and self.description:  # timm's train.py leaves it out, its validate.py does not
             kwargs.setdefault('crop_mode', self.description['crop_mode'])
-        loader = timm.data.create_loader(*args, is_training=is_training, **kwargs)
+        with posterize_to_a_bit():
+            loader = timm.data.create_loader(*args, is_training=is_training, **kwargs)
         if is_training:
             if self.swap is not None:
                 swap_first(self.swap, loader.dataset)
