@@ -285,7 +285,7 @@ def test_scripts_that_there_are_not(things, safe, capsys, monkeypatch, scripts, 
     ('argv', 'sentence'),
     [
         ('demo-data new --seed -1', '--seed must be at least 0'),
-        ('demo-data {root}/one.npz/x', 'Not a directory'),
+        ('demo-data {root}/one.npz/x', 'File exists'),
         ('recipe copy quickstart {root}/one.npz/x', 'Not a directory'),
         ('ablation {root}/data --rows resnext50_32x4d -o {root}/one.npz', 'is no folder'),
         ('ablation {root}/data --rows resnext50_32x4d -o new --seeds 99999999999', '--seeds'),
