@@ -51,7 +51,7 @@ def test_a_run_has_curves_and_settings(tmp_path):
     lines = [f'{i},{2 / (i + 1)},{3 / (i + 1)},{10 * i},{12 * i},{0.1 / (i + 1)}' for i in range(8)]
     run = write_run(tmp_path / 'A', HEADER, *lines, settings='lr: 0.1\nmilestones: [1, 2]\nname: ""\n')
     text = build(run)
-    assert headings(text) == ['Loss', 'Accuracy, %', 'Learning rate']
+    assert headings(text) == ['Loss', 'Accuracy, %', 'Learning rate', 'Training images']
     assert 'best: epoch 7' in text
     assert cells(text, 'Best epochs') == [['A', '8', '7', 'Top-1, %', '0.2500', '0.3750', '70.00', '84.00', '70.00']]
     assert cells(text, 'Epochs of A')[1] == ['1', '1.0000', '1.5000', '10.00', '12.00', '0.05']
@@ -61,7 +61,7 @@ def test_a_run_has_curves_and_settings(tmp_path):
         ['name', '&#39;&#39;'],
     ]
     plain = write_run(tmp_path / 'B', 'epoch,train_loss', '0,2')
-    assert headings(build(plain)) == ['Loss'] and 'Settings' not in build(plain)
+    assert headings(build(plain)) == ['Loss', 'Training images'] and 'Settings' not in build(plain)
     other = write_run(tmp_path / 'C', HEADER, *lines, settings='lr: 0.1\nmilestones: [1, 2]\nname: x\n')
     both = build(run, other)
     assert {'A', 'C'} <= set(Page(both).texts_of('li'))

@@ -20,7 +20,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         'report',
         help='make a page on runs and on how good models are',
         description='Write one self-contained HTML file: the curves of training runs; and of score files the accuracy, '
-        'calibration, confused classes, accuracy by class and most confident mistakes.',
+        'calibration, confused classes, accuracy by class and most confident mistakes. Of a run whose training '
+        'images are there it also shows the balance of the classes and a batch as the network sees it.',
         examples=_EXAMPLES,
     )
     report.add_argument(
@@ -31,6 +32,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     report.add_argument(
         '--images', metavar='DIR', help='show mistakes as pictures, from the folder that the file names are relative to'
+    )
+    report.add_argument(
+        '--checkpoint',
+        metavar='FILE',
+        help="show by Grad-CAM what speaks for a mistake, by the scores' checkpoint; that of the run if not given",
     )
     report.add_argument('--title', metavar='T', help='the title of the page (default: what is in it)')
     report.add_argument('--force', action='store_true', help='replace the page if it exists')
@@ -49,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         output = os.path.join(runs[0], 'report.html')
     else:
         check_output(output, args.force, args.source)
-    write_report(output, args.source, images=args.images, title=args.title)
+    write_report(output, args.source, images=args.images, title=args.title, checkpoint=args.checkpoint)
     models = len(args.source) - len(runs)
     size = os.path.getsize(output) / 1000
     print(f'{output}: {plural(len(runs), "run")}, {plural(models, "model")}, {size:,.0f} kB')

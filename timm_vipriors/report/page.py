@@ -4,6 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from .. import __version__
 from ..errors import UserError
@@ -12,21 +13,20 @@ from ..inference.scores import ScoreFile
 from .images import thumbnail
 from .measures import CALIBRATION_BINS, PROBABILITY_FLOOR, Predictions
 from .runs import COLUMNS, TrainingRun, read_run
+from .training_images import TrainingImages, training_images
 
 MAX_RUNS = 8  # as many as the page has colours
 
 _Path = str | os.PathLike
 
 
-def write_report(
-    output: _Path, sources: Sequence[_Path], images: _Path | None = None, title: str | None = None
-) -> None:
+def write_report(output: _Path, sources: Sequence[_Path], **kwargs: Any) -> None:
     """Write the page of `build_report` to a file, over one that is there; the other arguments are those of the page.
 
     Raises:
         UserError: As in `build_report`, or if the file cannot be written.
     """
-    page = build_report(sources, images, title)
+    page = build_report(sources, **kwargs)
     try:
         with atomic_write(output) as partial:
             partial.write_text(page, encoding='utf-8')
@@ -34,13 +34,20 @@ def write_report(
         raise UserError(f'the page cannot be written: {e}') from e
 
 
-def build_report(sources: Sequence[_Path], images: _Path | None = None, title: str | None = None) -> str:
+def build_report(
+    sources: Sequence[_Path],
+    images: _Path | None = None,
+    title: str | None = None,
+    checkpoint: _Path | None = None,
+) -> str:
     """The HTML page on training runs and on models. The same input gives the same page.
 
     Args:
         sources: Folders of runs, score files, and results of timm's inference.py.
         images: The folder that the file names are relative to; with it the mistakes are shown as pictures.
         title: The page's title; made from what is in it if None.
+        checkpoint: The checkpoint that made the scores, to show by Grad-CAM what speaks for a mistake; if None that of
+            the run in `sources` whose model they are of.
 
     Raises:
         UserError: If a source cannot be read, there are more runs than colours, or matplotlib or jinja2 is missing.
@@ -60,11 +67,14 @@ def build_report(sources: Sequence[_Path], images: _Path | None = None, title: s
         from jinja2 import Environment, PackageLoader, StrictUndefined
 
         from . import plots
+        from .heat_maps import heat_maps
     except ImportError as e:
         raise UserError(f"a report needs matplotlib and jinja2: pip install 'timm-vipriors[report]' ({e})") from e
     if images is not None and not os.path.isdir(images):
         raise UserError(f'{images} is not a folder: expected the one that the file names are relative to (--images)')
     sources = [os.fspath(source) for source in sources]
+    if checkpoint is not None and images is None:
+        raise UserError('--checkpoint is for Grad-CAM over the mistakes: name their folder with --images')
     runs = [read_run(source) for source in sources if os.path.isdir(source)]
     paths = [source for source in sources if not os.path.isdir(source)]
     if len(runs) > MAX_RUNS:
@@ -85,10 +95,12 @@ def build_report(sources: Sequence[_Path], images: _Path | None = None, title: s
         runs=list(zip(run_names, runs, strict=True)),
         columns=[column for column in COLUMNS if any(column in run.columns for run in runs)],
         settings=_settings(runs),
+        trained_on=_trained_on(dict(zip(run_names, runs, strict=True))),
         models=list(zip(names if len(names) > 1 else ['Scores'], paths, models, labelled, strict=False)),
         same_images=same_images,
         compared=_compare(labelled, same_images),
         thumbnail=None if images is None else lambda name: thumbnail(os.fspath(images), name),
+        heat_maps=lambda model, files: heat_maps(model, files, images, runs, checkpoint),
         plots=plots,
         plural=plural,
         bins=CALIBRATION_BINS,
@@ -123,6 +135,19 @@ def _settings(runs: Sequence[TrainingRun]) -> list[list[str]]:
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     rows = [[str(key), *(str(run.settings.get(key, '–'))[:300] or "''" for run in runs)] for key in keys]
     return sorted(rows, key=lambda row: len(set(row[1:])) == 1)
+
+
+def _trained_on(runs: dict[str, TrainingRun]) -> list[tuple[str, TrainingImages]]:
+    """The training images, and the names of the runs that have them in common."""
+    groups: list[tuple[str, TrainingImages]] = []
+    for name, run in runs.items():
+        images = training_images(run.settings)
+        same = [i for i, (_, other) in enumerate(groups) if other == images]
+        if same:
+            groups[same[0]] = f'{groups[same[0]][0]}, {name}', images
+        else:
+            groups.append((name, images))
+    return groups
 
 
 def _compare(models: Sequence[Predictions], same_images: bool) -> dict[str, list[tuple[str, bool]]]:
