@@ -201,9 +201,6 @@ def test_two_processes_keep_equal_centers(tmp_path):
         (hard(), features()[:, :2], r'features must be of shape \(B, 3\), got \(4, 2\)'),
         (hard(), features()[0], r'features must be of shape \(B, 3\), got \(3,\)'),
         (torch.tensor([0, 1, 2, 5]), features(), r'in 0 … 4 for 5 logits, got 5'),
-        (torch.full((4, 5), 0.5), features(), r'must sum to one'),
-        (hard()[:2], features(), r'got \(2,\)'),
-        (hard(0), features(0), 'empty batch'),
     ],
 )
 def test_bad_input(y, x, message):
@@ -216,8 +213,6 @@ def test_bad_arguments():
         make()(torch.zeros(4, 6), hard(), features())
     with pytest.raises(ValueError, match=r'alpha must be in 0 … 1, got 2'):
         CenterLoss(2, 2, alpha=2)
-    with pytest.raises(ValueError, match='reduction must be one of'):
-        CenterLoss(2, 2, reduction='x')
     for kwargs in (dict(batch_size=0), dict(batch_size=4, reduction='mean')):
         with pytest.raises(ValueError, match="batch_size must be at least 1 and is for reduction='sum'"):
             CenterLoss(2, 2, **kwargs)

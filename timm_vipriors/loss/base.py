@@ -24,7 +24,7 @@ class Loss(nn.Module):
 
     Attributes:
         needs_features: Whether the loss is called `loss(output, target, features)` with features (B, D).
-        class_weights: How much the samples of each class count (C,); None where all count alike. See `weight_classes`.
+        class_weights: Weights of the classes (C,), or None; see `weight_classes`.
 
     Examples:
         >>> class SquaredError(Loss):
@@ -54,18 +54,15 @@ class Loss(nn.Module):
         return ', '.join(f'{name}={getattr(self, name)!r}' for name in self._options)
 
     def weight_classes(self, weights: torch.Tensor | Sequence[float]) -> None:
-        """Let the loss of a sample count as much as its class does: `w_y ℓ`, or `Σ_c l_c w_c ℓ` for soft labels l.
+        """Weight the loss ℓ of a sample by its class: `w_y ℓ`, or `Σ_c l_c w_c ℓ` for soft labels l.
 
-        A mean stays one over the samples. torch's cross-entropy divides by the sum of their weights, so that in a batch
-        of one class weights have no effect.
+        A mean is still over the number of samples. torch's cross-entropy divides by the sum of their weights, so that
+        weights have no effect in a batch of one class.
 
         Args:
             weights: w (C,), such as `balanced_weights` gives.
         """
-        weights = torch.as_tensor(weights, dtype=torch.float32)
-        if weights.ndim != 1 or not (weights.isfinite() & (weights >= 0)).all():
-            raise ValueError(f'class weights must be one finite number from 0 for each class, got {weights.tolist()}')
-        self.class_weights = weights
+        self.class_weights = torch.as_tensor(weights, dtype=torch.float32)
 
     def reduced(self, loss: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Weight a loss per sample (B,) by the classes, and reduce it."""
@@ -76,13 +73,13 @@ class Loss(nn.Module):
 
 
 def balanced_weights(counts: Sequence[int]) -> torch.Tensor:
-    """Weights (C,) with which each class counts the same in all, and a sample one on average: n / (C n_c).
+    """Weights n / (C n_c) (C,): all classes have the same total weight, and the average sample has weight one.
 
-    These are scikit-learn's 'balanced' class weights, and timm's 'inv_freq' (`timm.loss.compute_class_weights`, since
-    1.0.31) up to a factor: timm's are one on average over the classes, so that the loss shrinks with the imbalance.
+    These are scikit-learn's 'balanced' class weights, and up to a factor timm's 'inv_freq'
+    (`timm.loss.compute_class_weights`, since 1.0.31), whose average over the classes is one.
 
     Args:
-        counts: Samples n_c of each class; a class without any is taken to have one.
+        counts: Samples n_c of each class; a class without samples is treated as if it had one.
 
     Examples:
         >>> balanced_weights([30, 10])
@@ -108,7 +105,7 @@ def check_number(name: str, value: float, least: float = -math.inf, most: float 
 
 
 def check_target(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Check a batch of logits and its target. The values of the target are not looked at under torch.compile.
+    """Check a batch of logits and its target. Under torch.compile the values of the target are not checked.
 
     Args:
         output: Logits (B, C).
@@ -120,12 +117,10 @@ def check_target(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     Raises:
         ValueError: If a shape, type or value is not as above, or the batch is empty.
     """
-    if not isinstance(output, torch.Tensor) or output.ndim != 2:
+    if not isinstance(output, torch.Tensor) or output.ndim != 2 or not len(output):
         what = tuple(output.shape) if isinstance(output, torch.Tensor) else f'a {type(output).__name__}'
-        raise ValueError(f'output must be logits of shape (B, C), got {what}')
+        raise ValueError(f'output must be logits of shape (B, C) with at least one sample, got {what}')
     batch_size, num_classes = output.shape
-    if batch_size == 0:
-        raise ValueError('output is an empty batch: a loss needs at least one sample')
     if target.shape not in ((batch_size,), (batch_size, num_classes)):
         raise ValueError(
             f'target must be class indices of shape ({batch_size},) or soft labels of shape '
@@ -133,9 +128,6 @@ def check_target(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         )
     if target.ndim == 1:
         target = class_indices(target)
-    elif not target.is_floating_point():
-        shape = tuple(target.shape)
-        raise ValueError(f'target of shape {shape} must be floating-point soft labels, got {target.dtype}')
     if torch.compiler.is_compiling():
         return target
     if target.ndim == 1:
@@ -151,12 +143,8 @@ def check_target(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def class_indices(target: torch.Tensor) -> torch.Tensor:
-    """Class indices (B,) as int64: torch takes uint8 for a mask where it should index, and bool always.
-
-    Raises:
-        ValueError: If they are not of an integer type.
-    """
-    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
+    """Class indices (B,) of any integer type as int64, since torch indexes by uint8 as by a mask."""
+    if target.is_floating_point() or target.dtype == torch.bool:
         shape = tuple(target.shape)
         raise ValueError(f'target of shape {shape} must be integer class indices, got {target.dtype}')
     return target.long()
@@ -177,15 +165,15 @@ def no_autocast(x: torch.Tensor) -> torch.autocast:
 
 
 def as_float32(x: torch.Tensor) -> torch.Tensor:
-    """At least float32: half types are raised, float64 stays."""
+    """At least float32: half types become float32, float64 stays."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 def unit_rows(x: torch.Tensor) -> torch.Tensor:
     """Rows of (B, C) divided by their L2 norm, for values of any size; a row of zeros (below 5e-39) stays as it is.
 
-    A row is first divided by its largest magnitude, so its norm lies between 1 and √C and neither overflows nor
-    vanishes; that factor cancels, gradient included.
+    A row is first divided by its largest magnitude, so that its norm neither overflows nor vanishes; that factor
+    cancels, in the gradient too.
     """
     peak = x.detach().abs().amax(dim=1, keepdim=True)
     x = x / torch.where(peak > 5e-39, peak, torch.ones_like(peak))
@@ -193,10 +181,7 @@ def unit_rows(x: torch.Tensor) -> torch.Tensor:
 
 
 def bounded(logits: torch.Tensor) -> torch.Tensor:
-    """Logits within ±1e30, so that neither their differences nor the mean loss of a batch overflows in float32.
-
-    Infinity becomes NaN, as in a softmax, so that it is not hidden.
-    """
+    """Logits within ±1e30, so that nothing computed from them overflows; infinity becomes NaN, as in a softmax."""
     return logits.clamp(-1e30, 1e30) + (logits - logits)
 
 

@@ -19,8 +19,8 @@ def center_loss(
 ) -> torch.Tensor:
     """`½ Σ_i ‖x_i − c_{y_i}‖²`, or `½ Σ_i Σ_j l_ij ‖x_i − c_j‖²` for soft labels l (VIPF Eq. 6).
 
-    No (B, C, D) tensor is made: with rows of labels that sum to one, the weighted sum over the classes is the squared
-    distance to the weighted mean of the centers plus their spread around it, and the spread has no gradient.
+    No (B, C, D) tensor is made: for labels that sum to one, the weighted sum over the classes is the squared distance
+    to the weighted mean of the centers plus their spread around it, and the spread has no gradient.
 
     Args:
         features: x (B, D).
@@ -37,15 +37,6 @@ def center_loss(
     return base.reduce(0.5 * ((features - mean).square().sum(dim=1) + spread), reduction)
 
 
-def class_sums(features: torch.Tensor, target: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Number n (C,) and sum (C, D) of the features of each class; soft labels count by their weight."""
-    if target.ndim == 2:
-        labels = target.to(features.dtype)
-        return labels.sum(dim=0), labels.T @ features
-    counts = features.new_zeros(num_classes).index_add_(0, target, features.new_ones(len(target)))
-    return counts, features.new_zeros(num_classes, features.shape[1]).index_add_(0, target, features)
-
-
 class CenterLoss(Loss):
     """Center loss (VIPF Eq. 6): `½ Σ ‖x_i − c_{y_i}‖²`, with centers that follow the features.
 
@@ -54,17 +45,16 @@ class CenterLoss(Loss):
     labels weight both the loss and the rule.
 
     How we read the paper: it says that the centers are the averages of the features of their class "in each iteration".
-    Taken literally, a class that occurs once in a batch would be its own center, and its loss exactly zero: in small
-    batches of many classes the loss would vanish. Wen's running rule, which the paper cites, does not have this
-    problem. Features are not normalised; `normalize=True` normalises them alone, where GEM's default normalises the
-    centers too.
+    Taken literally, the only sample of a class in a batch would be its own center, with a loss of exactly zero: in
+    small batches of many classes the loss would vanish. Wen's running rule, which the paper cites, does not have this
+    problem. Features are not normalised; `normalize=True` normalises them but not the centers, as GEM's default does.
 
     In a distributed run the rule sees the features of all ranks, so the centers stay equal everywhere. With gradient
     accumulation they move with every part of an update's batch, as BatchNorm's statistics do.
 
-    A sum depends on how the batch of an update is cut: DDP and gradient accumulation average the gradients of its
-    parts, so that 4 parts of 8 samples give a quarter of the gradient of 32. With `batch_size`, the samples of an
-    update over all parts and ranks, the sum is that many times the mean, which does not depend on the cut.
+    The gradient of a sum depends on how the batch of an update is split: DDP and gradient accumulation average the
+    gradients of its parts, so that 4 parts of 8 samples give a quarter of the gradient of 32. With `batch_size`, the
+    samples of an update over all parts and ranks, the loss is that many times the mean, and the split has no effect.
 
     Args:
         num_classes: C.
@@ -101,7 +91,14 @@ class CenterLoss(Loss):
         device=None,
         dtype=None,
     ) -> None:
-        super().__init__(alpha=alpha, normalize=normalize, reduction=reduction, batch_size=batch_size)
+        super().__init__(
+            num_classes=num_classes,
+            feature_dim=feature_dim,
+            alpha=alpha,
+            normalize=normalize,
+            reduction=reduction,
+            batch_size=batch_size,
+        )
         base.check_number('alpha', alpha, 0.0, 1.0)
         if batch_size is not None and (batch_size < 1 or reduction != 'sum'):
             raise ValueError(
@@ -109,10 +106,6 @@ class CenterLoss(Loss):
             )
         self.centers: torch.Tensor
         self.register_buffer('centers', torch.zeros(num_classes, feature_dim, device=device, dtype=dtype))
-
-    def extra_repr(self) -> str:
-        classes, dim = self.centers.shape
-        return f'{classes}, {dim}, {super().extra_repr()}'
 
     def forward(self, output: torch.Tensor | None, target: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         classes, dim = self.centers.shape
@@ -133,9 +126,14 @@ class CenterLoss(Loss):
     def update(self, features: torch.Tensor, target: torch.Tensor) -> None:
         """Move the centers towards features (B, D) by Wen's rule, over all ranks of a distributed run.
 
-        A center stays where a feature of its class is not finite: the loss of that batch says so, later ones must not.
+        A center does not move if a feature of its class is not finite, so that later batches have a finite loss.
         """
-        counts, sums = class_sums(features, target, len(self.centers))
+        if target.ndim == 2:
+            labels = target.to(features.dtype)
+            counts, sums = labels.sum(dim=0), labels.T @ features
+        else:
+            counts = features.new_zeros(len(self.centers)).index_add_(0, target, features.new_ones(len(target)))
+            sums = features.new_zeros(self.centers.shape).index_add_(0, target, features)
         if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
             dist.all_reduce(counts)
             dist.all_reduce(sums)

@@ -43,8 +43,6 @@ class CompositeLoss(nn.Module):
         tree_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if base is None and center is None and tree is None:
-            raise ValueError('a composite loss needs at least one term, got none')
         self.base, self.center, self.tree = base, center, tree
         self.weights = {'base': base_weight, 'center': center_weight, 'tree': tree_weight}
         for name, weight in self.weights.items():
@@ -55,7 +53,7 @@ class CompositeLoss(nn.Module):
         return ', '.join(f'{name}_weight={weight}' for name, weight in self.weights.items())
 
     def attach(self, classifier: nn.Module) -> None:
-        """Give the model's classifier to a tree that grows from it."""
+        """Give the model's classifier to a tree that is induced online."""
         if self.tree is not None:
             self.tree.attach(classifier)
 

@@ -1,4 +1,4 @@
-"""Losses by name: `create_loss`, and the specs that the command line's `--criterion` takes."""
+"""Losses by name: `create_loss`, and the names that the command line's `--criterion` takes."""
 
 import difflib
 import inspect
@@ -31,8 +31,8 @@ BASES: dict[str, Callable[..., nn.Module]] = {
     'focal-cosine': FocalCosineLoss,
     'pcl': PositiveClassLoss,
 }
-_ADDED = {'center': ('center', CenterLoss), 'tsl': ('tree', TreeSupervisionLoss)}  # with the prefix of their arguments
-_UNPREFIXED = ('num_classes', 'feature_dim', 'hierarchy', 'steps_per_epoch')
+_ADDED = {'center': ('center', CenterLoss), 'tsl': ('tree', TreeSupervisionLoss)}  # by the prefix of their arguments
+_SHARED = ('num_classes', 'feature_dim', 'hierarchy', 'steps_per_epoch')
 
 
 def create_loss(spec: str, *, class_weights: torch.Tensor | Sequence[float] | None = None, **kwargs: Any) -> nn.Module:
@@ -59,28 +59,32 @@ def create_loss(spec: str, *, class_weights: torch.Tensor | Sequence[float] | No
         True
     """
     check_arguments(spec, kwargs)
-    base, *added = spec.split('+')
-    missing = [name for name in ('num_classes', 'feature_dim') if kwargs.get(name) is None]
-    if 'center' in added and missing:
-        raise ValueError(f'criterion {spec!r} needs {" and ".join(missing)}')
     try:
-        loss = _make(base, added, kwargs)
+        terms = {
+            name: make(**{theirs: kwargs[ours] for ours, theirs in arguments.items() if ours in kwargs})
+            for name, (make, arguments) in _terms(spec).items()
+        }
     except TypeError as e:
         raise ValueError(f'criterion {spec!r}: {e}') from e
+    weights = {f'{name}_weight' for name in terms} & kwargs.keys()
+    loss = CompositeLoss(**terms, **{name: kwargs[name] for name in weights}) if len(terms) > 1 else terms['base']
     if class_weights is not None:
         for term in filter(lambda module: isinstance(module, Loss), loss.modules()):
             term.weight_classes(class_weights)
     return loss
 
 
-def _make(base: str, added: Sequence[str], kwargs: dict[str, Any]) -> nn.Module:
-    if not added:
-        return BASES[base](**kwargs)
-    terms = {_ADDED[part][0]: _ADDED[part][1](**_pick(kwargs, _added_arguments(part))) for part in added}
-    weights = _pick(kwargs, {name: name for name in ('base_weight', *(f'{term}_weight' for term in terms))})
-    shared = weights.keys() | {name for part in added for name in _added_arguments(part)}
-    first = BASES[base](**{name: value for name, value in kwargs.items() if name not in shared})
-    return CompositeLoss(first, **terms, **weights)
+def _terms(spec: str) -> dict[str, tuple[Callable[..., nn.Module], dict[str, str]]]:
+    """The class of each term, and the arguments of `create_loss` that it takes, with its own names of them."""
+    base, *added = check_spec(spec).split('+')
+    terms, taken = {}, ['device', 'dtype', *(['reduction'] if added else [])]
+    for part in added:
+        name, make = _ADDED[part]
+        own = [key for key in inspect.signature(make).parameters if key not in ('device', 'dtype', 'reduction')]
+        terms[name] = make, {key if key in _SHARED else f'{name}_{key}': key for key in own}
+        taken += terms[name][1]
+    own = {key: key for key in inspect.signature(BASES[base]).parameters if key not in taken}
+    return {'base': (BASES[base], own), **terms}
 
 
 def check_arguments(spec: str, names: Iterable[str]) -> None:
@@ -93,24 +97,18 @@ def check_arguments(spec: str, names: Iterable[str]) -> None:
         names: Names of arguments, such as the keys of a dict of them.
 
     Raises:
-        ValueError: If the spec or an argument is not known, or the tree of '+tsl' is missing.
+        ValueError: If the spec or an argument is not known.
 
     Examples:
         >>> check_arguments('cosine', {'gamma': 2})
         Traceback (most recent call last):
         ValueError: criterion 'cosine' has no argument 'gamma'; it takes xent_weight, reduction
     """
-    base, *added = check_spec(spec).split('+')
-    known = [name for name in inspect.signature(BASES[base]).parameters if name not in ('device', 'dtype')]
-    if added:
-        known = [name for name in known if name != 'reduction'] + ['base_weight']
-    for part in added:
-        known += [name for name in (*_added_arguments(part), f'{_ADDED[part][0]}_weight') if name not in known]
-    for name in names:
-        if name not in known:
-            raise ValueError(f'criterion {spec!r} has no argument {name!r}; it takes {", ".join(known)}')
-    if 'tsl' in added and not {'hierarchy', 'tree_start_epoch'} & set(names):
-        raise ValueError(f'criterion {spec!r} needs a hierarchy, or a tree_start_epoch to induce one online')
+    terms = _terms(spec)
+    known = [argument for _, arguments in terms.values() for argument in arguments]
+    known += [f'{name}_weight' for name in terms] if len(terms) > 1 else []
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f'criterion {spec!r} has no argument {unknown[0]!r}; it takes {", ".join(known)}')
 
 
 def check_spec(spec: str) -> str:
@@ -123,15 +121,3 @@ def check_spec(spec: str) -> str:
             f'{hint}'
         )
     return spec
-
-
-def _added_arguments(part: str) -> dict[str, str]:
-    """The arguments of `create_loss` for an added loss, and what that loss calls them: 'center_alpha' is 'alpha'."""
-    prefix, make = _ADDED[part]
-    names = [name for name in inspect.signature(make).parameters if name not in ('reduction', 'device', 'dtype')]
-    return {name if name in _UNPREFIXED else f'{prefix}_{name}': name for name in names}
-
-
-def _pick(kwargs: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
-    """Those arguments that have one of the names, by their new names."""
-    return {new: kwargs[name] for name, new in names.items() if name in kwargs}

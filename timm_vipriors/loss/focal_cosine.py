@@ -47,7 +47,7 @@ class FocalCosineLoss(Loss):
         * It prints a minus before λ·FL, though FL is a loss already: here it is added, as in the authors' code.
         * p is softmax(scale · z / ‖z‖) and p_t = exp(−CE), as in the authors' code; for soft labels too. With many
           classes and scale 1, p_t stays tiny (at most about e / (e + C − 1): 0.003 for 1,000 classes), so the focal
-          factor stays near 1 and the loss is close to `CosineLoss`. A scale of 10 or more lets the factor work.
+          factor stays near 1 and the loss is close to `CosineLoss`. With a scale of 10 or more it has an effect.
         * With `num_classes` the paper's extra fully-connected layer g_θ, which the authors' code does not have, is
           learned on top of scale · z / ‖z‖. It starts as the identity, so that training starts as without it. Its
           parameters are this module's: give them to the optimizer.
@@ -85,10 +85,8 @@ class FocalCosineLoss(Loss):
         dtype=None,
     ) -> None:
         super().__init__(gamma=gamma, alpha=alpha, xent_weight=xent_weight, scale=scale, reduction=reduction)
-        for name, value in (('gamma', gamma), ('scale', scale)):
+        for name, value in (('gamma', gamma), ('alpha', alpha), ('xent_weight', xent_weight), ('scale', scale)):
             base.check_number(name, value, least=0.0)
-        for name, value in (('alpha', alpha), ('xent_weight', xent_weight)):
-            base.check_number(name, value)
         self.head = None
         if num_classes is not None:
             self.head = nn.Linear(num_classes, num_classes, device=device, dtype=dtype)
@@ -96,7 +94,5 @@ class FocalCosineLoss(Loss):
             nn.init.zeros_(self.head.bias)
 
     def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        if self.head is not None and output.ndim == 2 and output.shape[1] != self.head.in_features:
-            raise ValueError(f'the loss was made for {self.head.in_features} classes, got {output.shape[1]} logits')
         options = self.gamma, self.alpha, self.xent_weight, self.scale, self.head
         return self.reduced(focal_cosine_loss(output, target, *options, reduction='none'), target)

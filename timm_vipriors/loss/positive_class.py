@@ -31,9 +31,10 @@ def positive_class_loss(
     with base.no_autocast(output):
         z = base.as_float32(output)
         labels = base.soft_labels(target, z.shape[1], z.dtype, smoothing)
-        xent = (
-            base.cross_entropy(z, labels) if positive == 'ce' else -(labels * F.logsigmoid(base.bounded(z))).sum(dim=1)
-        )
+        if positive == 'ce':
+            xent = base.cross_entropy(z, labels)
+        else:
+            xent = -(labels * F.logsigmoid(base.bounded(z))).sum(dim=1)
         direction = base.unit_rows(base.bounded(z).softmax(dim=1) if cosine == 'prob' else z)
         return base.reduce(xent + 1.0 - (base.unit_rows(labels) * direction).sum(dim=1), reduction)
 
@@ -72,8 +73,7 @@ class PositiveClassLoss(Loss):
         super().__init__(cosine=cosine, positive=positive, smoothing=smoothing, reduction=reduction)
         base.check_choice('cosine', cosine, CosineOf)
         base.check_choice('positive', positive, Positive)
-        if not 0.0 <= smoothing < 1.0:
-            raise ValueError(f'smoothing must be at least 0 and less than 1, got {smoothing}')
+        base.check_number('smoothing', smoothing, 0.0, 1.0)
 
     def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         loss = positive_class_loss(output, target, self.cosine, self.positive, self.smoothing, 'none')

@@ -2,8 +2,8 @@
 
 With the leaves in depth-first order each node covers a range of them. The sums of all nodes are then differences of one
 running sum over the leaves. Conversely, the sum along a leaf's path is a running sum over the leaves, to which each
-node's value is added where its range begins, and subtracted where the range ends. Both should run in float64, so that
-the differences lose no precision.
+node's value is added where its range begins, and subtracted where it ends. Both should run in float64, so that the
+differences lose no precision.
 """
 
 import torch
@@ -15,7 +15,7 @@ from ..hierarchy import ClassHierarchy
 class _TreeSums(torch.autograd.Function):
     """Sums of leaf values over the leaves of each node, or (`to_leaves`) of node values over the path of each leaf.
 
-    A leaf counts in the nodes on its path, so the gradient of the one is the other.
+    Each is the transpose of the other, and so its gradient.
     """
 
     @staticmethod

@@ -55,7 +55,7 @@ class TreeSupervisionLoss(Loss):
           of a node's score among its siblings; then negative log-likelihood.
 
     NBDT's code differs on three points: it takes a second softmax, of the class probabilities; it clusters the
-    classifier's raw rows, where we normalise them; and until a growing tree starts, its tree term is a plain
+    classifier's raw rows, which we normalise; and before the first online tree, its tree term is a plain
     cross-entropy, where ours is zero.
 
     Without a hierarchy the tree is induced online from the model's own classifier (NBDT's later variant): for the first
@@ -64,7 +64,7 @@ class TreeSupervisionLoss(Loss):
     (`FeatureClassificationTask` does that). The current tree and the count are in the state dict.
 
     Args:
-        hierarchy: The tree. None grows it online.
+        hierarchy: The tree. None induces it online.
         mode: 'path' or 'soft'.
         reduction: 'mean' or 'sum' over the batch, or 'none' for a loss per sample.
         num_classes: C, for an online tree.
@@ -95,18 +95,13 @@ class TreeSupervisionLoss(Loss):
     ) -> None:
         super().__init__(mode=mode, reduction=reduction)
         base.check_choice('mode', mode, Mode)
-        if hierarchy is None and (num_classes is None or start_epoch is None):
+        if (hierarchy is None) == (start_epoch is None) or (num_classes is None and hierarchy is None):
             raise ValueError(
-                'TreeSupervisionLoss needs a hierarchy, or num_classes and start_epoch to induce one online'
+                'TreeSupervisionLoss needs either a hierarchy, or num_classes and start_epoch to induce one online'
             )
         if hierarchy is not None and num_classes not in (None, hierarchy.num_classes):
             raise ValueError(f'the hierarchy has {hierarchy.num_classes} classes, expected {num_classes}')
-        if hierarchy is not None and start_epoch is not None:
-            raise ValueError('give a hierarchy or a start_epoch, not both: a given tree is not replaced')
-        if update_every < 1 or (start_epoch is not None and start_epoch < 0):
-            raise ValueError(
-                f'update_every must be at least 1 and start_epoch at least 0, got {update_every} and {start_epoch}'
-            )
+        base.check_number('update_every', update_every, least=1)
         self.start_epoch = start_epoch
         self.update_every = update_every
         self.steps_per_epoch = steps_per_epoch
@@ -120,10 +115,6 @@ class TreeSupervisionLoss(Loss):
         self._classifier: tuple[nn.Module, ...] = ()  # in a tuple: not a submodule of this one
         self.layout = TreeLayout(hierarchy) if hierarchy is not None else None
         self.register_load_state_dict_post_hook(TreeSupervisionLoss._restore)
-
-    def extra_repr(self) -> str:
-        tree = f'hierarchy of {len(self.parents)} nodes' if self.layout is not None else 'no tree yet'
-        return f'{tree}, {self.num_classes} classes, {super().extra_repr()}'
 
     @property
     def online(self) -> bool:
@@ -146,18 +137,6 @@ class TreeSupervisionLoss(Loss):
                 f'an online tree is induced from a linear classifier of {self.num_classes} classes, got {classifier}'
             )
 
-    @torch.no_grad()
-    def set_hierarchy(self, hierarchy: ClassHierarchy) -> None:
-        """Make this the current tree."""
-        if hierarchy.num_classes != self.num_classes:
-            raise ValueError(f'the hierarchy has {hierarchy.num_classes} classes, expected {self.num_classes}')
-        parents = torch.tensor(hierarchy.parents, device=self.parents.device)
-        if parents.shape == self.parents.shape:
-            self.parents.copy_(parents)
-        else:
-            self.parents = parents
-        self.layout = TreeLayout(hierarchy).to(self.parents.device)
-
     def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         if self.online and self.training and torch.is_grad_enabled():
             self._grow()
@@ -176,13 +155,15 @@ class TreeSupervisionLoss(Loss):
         epoch, batch = divmod(self._steps, self.steps_per_epoch)
         since = epoch - self.start_epoch
         if batch == 0 and since >= 0 and since % self.update_every == 0:
-            self.set_hierarchy(ClassHierarchy.induce(self._classifier[0].weight.flatten(1)))
+            tree = ClassHierarchy.induce(self._classifier[0].weight.flatten(1))
+            self.parents.copy_(torch.tensor(tree.parents))
+            self.layout = TreeLayout(tree).to(self.parents.device)
         self._steps += 1
         self.step.fill_(self._steps)
 
     @staticmethod
     def _restore(module: 'TreeSupervisionLoss', incompatible_keys: object) -> None:
-        """Restore what is derived from a loaded state dict."""
+        """Restore what follows from a loaded state dict."""
         module._steps = int(module.step)
         parents = module.parents.tolist()
         if -2 not in parents:
