@@ -167,7 +167,7 @@ def test_subsets(digits, tmp_path, monkeypatch, capsys):
     for words in marked('small_data', 'Subsets'):
         small = [*SMALL, '-b', '128'] if words[1] == 'train' else []
         assert main([*words[1:], *small]) == 0
-    for name in ('train', 'val'):
+    for name in ('train', 'validation'):
         made, again = (sorted(p.relative_to(r) for p in Path(r, name).rglob('*.png')) for r in ('DATA', 'AGAIN'))
         assert made == again
         assert len(made) == 500

@@ -7,7 +7,7 @@ import tempfile
 import zipfile
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -152,11 +152,11 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def text_table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Rows of cells in aligned columns: the first `left` flush left, the others flush right."""
+def text_table(rows: Sequence[Sequence[str]], left: Container[int] = (0,)) -> str:
+    """Rows of cells in aligned columns: those with the numbers `left` flush left, the others flush right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     aligned = (
-        [cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        [cell.ljust(w) if i in left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
         for row in rows
     )
     return '\n'.join('  '.join(cells).rstrip() for cells in aligned)

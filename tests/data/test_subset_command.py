@@ -30,12 +30,14 @@ def test_command(source, dst, tmp_path, capsys):
 @pytest.mark.parametrize(
     ('flags', 'message'),
     [
-        ('', 'say which images'),
         ('--splits ,', 'no number'),
         ('--list x --per-class 1', 'leave --per-class, --splits and --seed out'),
         ('--list x --splits a=1', 'leave --per-class, --splits and --seed out'),
         ('--list x --seed 0', 'leave --per-class, --splits and --seed out'),
         ('--list x', 'the list x does not exist'),
+        ('--images x', "--images is for --csv and timm's data sets"),
+        ('--columns a,b', 'give it with --csv FILE'),
+        ('--csv x', 'name DST alone'),
     ],
 )
 def test_command_refuses(source, dst, flags, message, capsys):
@@ -44,6 +46,13 @@ def test_command_refuses(source, dst, flags, message, capsys):
     assert err.startswith('timm-vipriors subset: error: ') and err.count('\n') == 1
     assert message in err
     assert not dst.exists()
+
+
+def test_without_numbers_a_fifth_validates(source, dst, capsys):
+    assert main(['subset', str(source), str(dst)]) == 0
+    assert '4 classes, 24 images in train, 8 in validation' in capsys.readouterr().out
+    assert main(['subset', str(source)]) == 2
+    assert 'name the folder to make after that of the images: SRC DST' in capsys.readouterr().err
 
 
 def test_other_endings_are_read_and_skipped_files_are_counted(tmp_path, dst, capsys):
@@ -63,7 +72,8 @@ def test_messages_have_one_line_whatever_the_names(tmp_path, dst, capsys):
 @pytest.mark.parametrize(
     ('text', 'per_class', 'splits'),
     [
-        (None, 5, {'train': 5, 'val': 5}),
+        (None, 5, {'train': 5, 'validation': 5}),
+        (None, None, {'train': 0.8, 'validation': 0.2}),
         ('train=1,val=2', None, {'train': 1, 'val': 2}),
         ('b, a = 07,c', 3, {'b': 3, 'a': 7, 'c': 3}),
         ('a=80%,b = 20%', None, {'a': 0.8, 'b': 0.2}),

@@ -105,6 +105,8 @@ def test_what_cannot_be_trained_on(data, tmp_path):
     assert main(['subset', 'my photos', 'my photos-split', '--splits', 'train=80%,validation=20%']) == 0
     Folders('my photos-split', SPLITS).check(20)
     assert '80 training images are fewer than one batch of 81' in _error(lambda: folders().check(81))
+    shutil.copytree(data / 'train' / '3', tmp_path / 'flat')
+    assert 'flat has images that lie in no class folder' in _error(lambda: Folders('flat', {'': 'validation'}))
     (tmp_path / 'bad.txt').write_bytes(b'\xff\xfe')
     assert 'with the class map bad.txt' in refused(class_map='bad.txt')
     for folder in list((data / 'validation').iterdir()):

@@ -65,11 +65,12 @@ def add_submission_flags(parser: argparse.ArgumentParser | argparse._ArgumentGro
     """The flags of a submission, with the defaults of its columns and labels."""
     submission = 'CSV to write with the name of each image, without its folder, and its class'
     parser.add_argument('--submission', metavar='FILE', help=submission)
-    parser.add_argument('--columns', type=_columns, default=columns, metavar='ID,LABEL', help='names of its columns')
+    parser.add_argument('--columns', type=two_columns, default=columns, metavar='ID,LABEL', help='names of its columns')
     parser.add_argument('--labels', choices=['names', 'indices'], default=labels, help='how it says the class')
 
 
-def _columns(text: str) -> list[str]:
+def two_columns(text: str) -> list[str]:
+    """The two names in `id,label`."""
     columns = text.split(',')
     if len(columns) != 2 or not all(columns) or columns[0] == columns[1]:
         raise argparse.ArgumentTypeError(f'expected two different names with a comma between them, got {text!r}')

@@ -115,7 +115,7 @@ def run_wordnet(args: argparse.Namespace) -> int:
         if taken:
             print('Words with several senses are taken in the first one (to choose another: --sense NAME=ID):')
             rows = [['  ' + printable(name), id, shorten(sense, 70)] for name, (id, sense) in taken.items()]
-            print(text_table(rows, left=3))
+            print(text_table(rows, left=range(3)))
         print(f'Dropped: {plural(dropped, "hypernym")} that came after the first one of a noun')
         return found
 

@@ -3,8 +3,10 @@
 from .cache import CachedImageDataset
 from .datasets import CorruptImageError, StrictImageDataset, image_extensions, register_image_extensions, skipped_files
 from .demo import make_demo_data
+from .labels import csv_source
 from .lsb_swap import LSBSwap, lsb_swap
 from .subset import make_subset
+from .timm_sets import timm_source
 from .transforms import create_transform
 
 __all__ = [
@@ -13,10 +15,12 @@ __all__ = [
     'LSBSwap',
     'StrictImageDataset',
     'create_transform',
+    'csv_source',
     'image_extensions',
     'lsb_swap',
     'make_demo_data',
     'make_subset',
     'register_image_extensions',
     'skipped_files',
+    'timm_source',
 ]

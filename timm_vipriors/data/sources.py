@@ -1,13 +1,18 @@
-"""Where the images of a subset come from: one image folder, or several with the same classes."""
+"""Where the images of a subset come from: one image folder, or several with the same classes.
+
+`labels` has the source for a table of labels, `timm_sets` the one for timm's data sets.
+"""
 
 import hashlib
 import os
+import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from PIL import Image
 from timm.data.dataset_factory import _search_split
 
 from ..errors import UserError
@@ -25,6 +30,7 @@ class ImageSource:
         folders: The folders that the images lie in.
         last: The names of those images, by class, that come from the last of several folders.
         notes: Sentences for the user about what was left out.
+        read: Gives images that are no files, for some of the values of `images` in ascending order.
     """
 
     name: str
@@ -32,6 +38,7 @@ class ImageSource:
     folders: list[str]
     last: dict[str, set[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    read: Callable[[Sequence[str]], Iterator[Image.Image]] | None = None
 
 
 def folder_source(*folders: str | os.PathLike, repeated: bool = False) -> ImageSource:
@@ -85,6 +92,20 @@ def check_different(classes: Iterable[str]) -> None:
                 f'letters, and some systems take them for one: rename one, or put their images together'
             )
         spelled[key] = name
+
+
+def class_folders(labels: Iterable[str]) -> dict[str, str]:
+    """The names of class folders by their labels: a slash, which would make two folders, becomes an underscore.
+
+    Raises:
+        UserError: If a label is no name for a folder, or two are hard to tell apart.
+    """
+    folders = {label: re.sub(r'[/\\\0]', '_', label) for label in sorted(set(labels))}
+    for label, folder in folders.items():
+        if not folder or folder[0] == '.' or len(os.fsencode(folder)) > 255:
+            raise UserError(f'the label {label!r:.80} cannot be the name of a folder: rename it')
+    check_different(folders.values())
+    return folders
 
 
 def _find_folder(folder: str) -> str:

@@ -44,7 +44,8 @@ def make_subset(
 
     Args:
         source: The folder with a folder for each class, which holds its images directly; several, which are merged as
-            `folder_source` says; or an `ImageSource`, whose `notes` then say what was left out.
+            `folder_source` says; or an `ImageSource`, as `csv_source` and `timm_source` make it too, whose `notes` then
+            say what was left out.
         root: The folder to make. It must not exist, be empty, or hold this very subset, which is then checked.
         splits: Images of each class, by the split's name: numbers, or fractions of the class as floats up to 1.0,
             rounded so that each split has an image and fractions that add up to 1.0 leave none out.
@@ -84,7 +85,8 @@ def make_subset(
     except UnicodeEncodeError as e:
         name = e.object[: e.end].rpartition('\n')[2]
         raise UserError(f'{name!a}: the name is not in UTF-8, which the manifest is: rename it') from None
-    if empty := [image for _, name, file in rows if not os.path.getsize(image := source.images[name][file])]:
+    files = () if source.read else [source.images[name][file] for _, name, file in rows]
+    if empty := [file for file in files if not os.path.getsize(file)]:
         raise UserError(f'{plural(len(empty), "image")} of 0 bytes: {first_names(empty)}: replace or remove them')
     built = not os.path.exists(os.path.join(final, MANIFEST)) and _build(source, final, rows, manifest, copy)
     if not built and (missing := _missing(source, root, rows, manifest, copy)):
@@ -244,9 +246,14 @@ def _build(source: ImageSource, final: str, rows: Sequence[Row], manifest: bytes
             file.flush()
         for split, name in dict.fromkeys(row[:2] for row in rows):
             os.makedirs(os.path.join(partial, split, name), exist_ok=True)
-        for image, entry in progress(missing, len(missing), 'copying' if copy else 'linking'):
-            if copy:
+        missing.sort()  # as `read` needs it
+        pictures = source.read([image for image, _ in missing]) if source.read else None
+        for image, entry in progress(missing, len(missing), 'copying' if copy or pictures else 'linking'):
+            if pictures:
+                next(pictures).save(temporary, 'PNG')
+            elif copy:
                 shutil.copy2(image, temporary)
+            if pictures or copy:
                 os.replace(temporary, entry)
                 continue
             try:
@@ -285,8 +292,9 @@ def _missing(
         is_link = os.path.islink(entry)
         if not os.path.lexists(entry):
             missing.append((image, entry))
-        elif copy == is_link or (
-            os.readlink(entry) != image if is_link else os.path.getsize(entry) != os.path.getsize(image)
+        elif source.read is None and (
+            copy == is_link
+            or (os.readlink(entry) != image if is_link else os.path.getsize(entry) != os.path.getsize(image))
         ):
             raise UserError(
                 f'{printable(entry)} exists and is not a {"copy of" if copy else "link to"} {printable(image)} (--link '

@@ -57,7 +57,7 @@ class Ensemble:
         # the shares of votes say little about the second to fifth class
         rows.append((self.kind, '', '', percent(after), balanced[-1], UNKNOWN if is_vote else top5[-1]))
         head = f'{plural(len(known), "image")}, {plural(joined.num_classes, "class", "classes")}'
-        lines = [f'{head}, targets known for {known.sum():,}', text_table(rows, left=2)]
+        lines = [f'{head}, targets known for {known.sum():,}', text_table(rows, left=range(2))]
         if is_vote:
             decided = (self.confidences[0] < np.float32(self.threshold)).sum()
             changed = (self.predictions[-1] != self.predictions[0]).sum()

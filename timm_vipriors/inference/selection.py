@@ -61,7 +61,7 @@ class Selection:
         gain = gain_line(best_single(self.paths[best], self.singles[best]), self.singles[best], self.held_out)
         chosen = [f'{path}:{weight}' for path, weight in zip(self.paths, self.weights, strict=True) if weight]
         command = f'timm-vipriors ensemble average {shlex.join(chosen)}'
-        return f'{text_table(rows, left=2)}\ncross-validated {gain}\n{command}'
+        return f'{text_table(rows, left=range(2))}\ncross-validated {gain}\n{command}'
 
 
 def held_out_weights(files: Files, better: float = 3.0, rest: float = 1.0) -> tuple[float, ...]:

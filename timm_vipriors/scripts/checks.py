@@ -14,6 +14,7 @@ from typing import Any
 import timm
 
 from ..checkpoint import DATA_KEYS, Checkpoint, find_checkpoint
+from ..data.timm_sets import READERS
 from ..errors import UserError
 from ..files import damaged_part, first_names
 from .flag_checks import channels, check_values, flag_name
@@ -23,7 +24,6 @@ from .loggers import check_loggers
 from .ranks import is_primary, world_size
 
 CHECKPOINTS = ('resume', 'initial_checkpoint', 'checkpoint')  # the flags that name one
-_READERS = ('torch/', 'hfds/', 'hfids/', 'tfds/', 'wds/')
 
 
 @dataclass
@@ -75,7 +75,7 @@ def check_run(name: str, args: argparse.Namespace, given: set[str], resuming: bo
             check_run_folder(args)
     root = args.data_dir or args.data
     # one of timm's readers, which knows its data; timm takes any other name for a folder of images
-    if args.dataset.lower().startswith(_READERS):
+    if args.dataset.lower().startswith(READERS):
         for flag in ('check_images', 'class_weights'):
             if getattr(args, flag, None):
                 raise UserError(f'{flag_name(flag)} is for folders of images, not for a --dataset')

@@ -21,7 +21,7 @@ from ..data.datasets import (
     skipped_files,
 )
 from ..errors import UserError
-from ..files import first_line, first_names, plural, progress
+from ..files import first_line, first_names, plural, progress, text_table
 from .ranks import world_size
 
 _MOST_LISTED = 20  # broken images
@@ -72,6 +72,13 @@ class Folders:
         self.are_folders = isinstance(first, ReaderImageFolder)  # or a tar file
         names = first.class_to_idx if self.are_folders else {}
         self.class_names = sorted(names, key=names.get)
+        if '' in names:
+            where = shlex.quote(first.root)
+            raise UserError(
+                f'{first.root} has images that lie in no class folder, which training and validation need: '
+                f'`timm-vipriors subset --csv labels.csv --images {where} DATA` makes them of a table of labels, and '
+                f'`timm-vipriors predict` does without'
+            )
         self.counts = {kind: self._count(reader) for kind, reader in self.readers.items()} if self.are_folders else {}
 
     @staticmethod
@@ -129,12 +136,7 @@ class Folders:
             span = f'{low:,}' if low == high else f'{low:,} to {high:,}'
             number = f'{self.number(kind):,} images'
             rows.append((kind, number, f'{len(counts):,} classes', f'{span} in each', self.readers[kind].root))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [f'Data in {self.root}']
-        for kind, images, classes, span, where in rows:
-            lines.append(
-                f'  {kind:{widths[0]}}  {images:>{widths[1]}}  {classes:>{widths[2]}}  {span:{widths[3]}}  {where}'
-            )
+        lines = [f'Data in {self.root}', *(f'  {line}' for line in text_table(rows, (0, 3, 4)).splitlines())]
         batches, over, devices = self._batches(batch_size)
         left_out = f', {plural(over, "image")} left over' if over and batches else ''
         return [*lines, f'  an epoch is {plural(batches, "batch", "batches")} of {batch_size:,}{devices}{left_out}']
