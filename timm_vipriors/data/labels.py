@@ -73,7 +73,7 @@ def csv_source(
         by_class[folders[label]][own] = os.path.realpath(file)
     repeated -= len(labels)
     notes = [f'{name}: {plural(repeated, "line")} repeated, with the same label, and taken once'] if repeated else []
-    return ImageSource(name, by_class, sorted(set(map(os.path.dirname, labels))), notes)
+    return ImageSource(name, by_class, sorted(set(map(os.path.dirname, labels))), notes=notes)
 
 
 def _rows(path: str) -> list[tuple[int, list[str]]]:
