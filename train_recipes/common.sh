@@ -19,6 +19,7 @@ ROW=ROW which rows to train, separated by spaces; all in turn if it is not set
 NAME=NAME the run's name, or the beginning of its runs' names; has the time in it if it is not set
 LOSS=SPEC the loss, as --criterion takes it
 TREE=induced|wordnet|FILE the tree of the classes: from the baseline's classifier (default), WordNet's, or a file
+FINAL=1 train on training and validation images together, as the papers do for their final models
 TTA=N also predict over N random views
 TEST=FOLDER images to predict, such as the challenge's test set; DATA/validation if it is not set
 LRS=RATES learning rates to try, for 1,024 images
@@ -49,6 +50,57 @@ arguments() {
             exit 2
         fi
     done
+    if is_final && [[ " ${takes[*]-} " != *' FINAL '* ]]; then
+        echo "FINAL=1 is not for this recipe: its rows are trained on the training images alone" >&2
+        exit 2
+    fi
+    if [ -n "${TEST:-}" ] && [ -z "${DRY_RUN:-}" ] && [ ! -e "$TEST" ]; then
+        echo "TEST=$TEST is not there: expected a folder with the images to predict" >&2
+        exit 2
+    fi
+}
+
+is_final() {
+    [ "${FINAL:-0}" != 0 ]
+}
+
+# final_data PAPER "$@": sets `data` to DATA. With FINAL=1 that is a folder of its training and validation images, which
+# is made first, beside the runs. Kim trains on all of them. VIPF keeps "a little" of the validation images back; how
+# many is not in the paper: 10 % of each class, 5 of VIPriors' 50.
+final_data() {
+    local paper=$1 how=(--reserve 10%)
+    data=$2
+    is_final || return 0
+    data=$(flag_value output/train --output "${@:3}")/$(basename -- "$(absolute "$data")")-final-$paper
+    [ "$paper" = vipf ] || how=(--splits train=100%)
+    make_once "$data/manifest.csv" subset "$2/train" "$2/validation" "$data" "${how[@]}"
+}
+
+absolute() {
+    (cd -- "$1" 2>/dev/null && pwd) || printf '%s\n' "$1"
+}
+
+# need_test: Kim's final models have no validation images.
+need_test() {
+    if is_final && [ -z "${TEST:-}" ]; then
+        echo "FINAL=1 trains on the validation images too: name the images to predict with TEST=FOLDER" >&2
+        exit 2
+    fi
+}
+
+# make_once FILE COMMAND ARGS…: on the 0-th machine; the others wait until FILE is there, for ten minutes.
+make_once() {
+    local seconds
+    if [ "${NODE_RANK:-0}" = 0 ]; then
+        run_once "${@:2}"
+        return
+    fi
+    for ((seconds = 0; seconds < 600; seconds++)); do
+        [ -z "${DRY_RUN:-}" ] && [ ! -e "$1" ] || return 0
+        sleep 1
+    done
+    echo "$1 is not there after ten minutes: is its folder shared with the machine of NODE_RANK=0?" >&2
+    exit 1
 }
 
 # run COMMAND ARGS…: `timm-vipriors COMMAND ARGS…`, on the devices and machines that the variables name.

@@ -7,7 +7,8 @@
 # Score:    none in the paper; not run on VIPriors by us
 # Settings: the authors' (kim.sh; effnet4/args.yaml): batches of 16 at 380 pixels.
 # Hardware: not in the paper; one GPU in the authors' file
-# Time:     450 epochs
+# Time:     450 epochs, of 100,000 images with FINAL=1 on VIPriors
+# FINAL=1 TEST=FOLDER trains on training and validation images, as the paper does, and predicts those of TEST.
 # TTA=3 also predicts with three random views, as in the rows with TTA (the number is not in the paper; 3 in the
 # authors' script). Flags after DATA come last and win. --help lists the variables.
 source "$(dirname "$0")/kim.sh"

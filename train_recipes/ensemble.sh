@@ -3,14 +3,27 @@
 # their times and scores are listed. All is in output/train/NAME (`folder`); the same command resumes.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 # shellcheck disable=SC2034
-takes=(GPUS NAME JOBS TEST)
+takes=(GPUS NAME JOBS FINAL TEST)
 processes=()
 
-# start_ensemble NAME "$@": sets `folder`, and ends the members that run when the recipe ends.
+# start_ensemble PAPER "$@": sets `folder`, and `data` as final_data does; ends the members that run when the recipe
+# ends. Members that are trained on other data are an error, as they would not be trained again.
 start_ensemble() {
-    folder=$(flag_value output/train --output "${@:2}")/${NAME:-$1}
+    local paper=$1 name=$1_ensemble
+    shift
+    ! is_final || name+=-final
+    folder=$(flag_value output/train --output "$@")/${NAME:-$name}
+    final_data "$paper" "$@"
     unset NAME ROW LOSS TREE TTA # those of the members are set below
-    [ -n "${DRY_RUN:-}" ] || mkdir -p "$folder"
+    export -n FINAL TEST
+    if [ -z "${DRY_RUN:-}" ]; then
+        mkdir -p "$folder"
+        [ -e "$folder/data.txt" ] || absolute "$data" >"$folder/data.txt"
+        if [ "$(cat "$folder/data.txt")" != "$(absolute "$data")" ]; then
+            echo "$folder has members trained on $(cat "$folder/data.txt"), not on $data: choose another NAME" >&2
+            exit 2
+        fi
+    fi
     set -m # each member is a process group
     trap end_members EXIT
     trap 'exit 130' INT
@@ -68,29 +81,34 @@ finish_members() {
     done
 }
 
-# predict_member DATA RUN SCORES FLAGS…: the scores of the images of TEST, unless they are newer than the run.
+# predict_member IMAGES RUN SCORES FLAGS…: a run's scores, unless they are there, newer than it and of these images.
 predict_member() {
-    local checkpoint=$folder/$2/last.pth.tar
-    [ -z "${DRY_RUN:-}" ] && [ "$folder/$3" -nt "$checkpoint" ] ||
-        run_once predict "${TEST:-$1}" --checkpoint "$checkpoint" -o "$folder/$3" --force "${@:4}"
+    local checkpoint=$folder/$2/last.pth.tar scores=$folder/$3 images
+    images=$(dirname "$scores")/images.txt
+    if [ -z "${DRY_RUN:-}" ]; then
+        mkdir -p "$(dirname "$scores")"
+        [ "$(cat "$images" 2>/dev/null)" = "$1" ] || printf '%s\n' "$1" >"$images"
+        if [ "$scores" -nt "$checkpoint" ] && [ "$scores" -nt "$images" ]; then
+            return
+        fi
+    fi
+    run_once predict "$1" --checkpoint "$checkpoint" -o "$scores" --force "${@:4}"
 }
 
-# accuracy RUN: the last top-1 accuracy of a run on the validation images, by its summary.csv.
+# accuracy RUN: the last top-1 accuracy of a run on its validation images, by its summary.csv; a dash if it has none.
 accuracy() {
-    if [ -n "${DRY_RUN:-}" ]; then
-        echo 0
-        return
-    fi
-    awk -F, '$1 == "epoch" { for (i = 1; i <= NF; i++) column[$i] = i; next } { top1 = $column["eval_top1"] }
+    awk -F, '$1 == "epoch" { for (i = 1; i <= NF; i++) column[$i] = i; next }
+        { top1 = "eval_top1" in column ? sprintf("%.2f %%", $column["eval_top1"]) : "–" }
         END { print top1 }' "$folder/$1/summary.csv"
 }
 
-# list_members NAME RUN…: the time of a member's runs, those before a stop included, and the accuracy of each run.
+# list_members NAME RUN…: the time of a member's runs, those before a stop included, and the accuracy of each run on one
+# crop of its validation images after the last epoch.
 list_members() {
     local run minutes
     [ -z "${DRY_RUN:-}" ] || return 0
     minutes=$(awk '{ sum += $1 } END { print sum / 60 }' "$folder/$1.seconds")
     for run in "${@:2}"; do
-        printf '%-32s %9.1f min %8.2f %%\n' "$run" "$minutes" "$(accuracy "$run")"
+        printf '%-32s %9.1f min %10s\n' "$run" "$minutes" "$(accuracy "$run")"
     done
 }

@@ -21,14 +21,17 @@ kim=(
     --aa rand-m9-mstd0.5 --color-jitter 0.4 --reprob 0.2 --remode pixel --dist-bn ''
 )
 # shellcheck disable=SC2034
-takes=(GPUS NNODES NODE_RANK RDZV_ENDPOINT NAME TTA TEST)
+takes=(GPUS NNODES NODE_RANK RDZV_ENDPOINT NAME FINAL TTA TEST)
 
-# train_kim RECIPE DATA FLAGS…: a run. With TTA=N also the scores of its last averaged weights on the images of
+# train_kim RECIPE DATA FLAGS…: a run. With TEST or TTA=N also the scores of its last averaged weights on the images of
 # TEST, plain and over N random views (the paper's rows with TTA), beside the checkpoint.
 train_kim() {
     local recipe=$1 data=$2 folder scores
     shift 2
-    if [ -z "${TTA:-}" ]; then
+    need_test
+    final_data kim "$data" "$@"
+    ! is_final || set -- --val-split '' "$@"
+    if [ -z "${TTA:-}${TEST:-}" ]; then
         train "$data" "$@"
         return
     fi
@@ -38,5 +41,5 @@ train_kim() {
     folder=$(flag_value output/train --output "$@")/$folder
     scores=(predict "${TEST:-$data}" --checkpoint "$folder/last.pth.tar" --ema --batch-size 32 --force)
     run_once "${scores[@]}" -o "$folder/scores.npz"
-    run_once "${scores[@]}" --tta "randaug:$TTA" -o "$folder/scores-tta.npz"
+    [ -z "${TTA:-}" ] || run_once "${scores[@]}" --tta "randaug:$TTA" -o "$folder/scores-tta.npz"
 }

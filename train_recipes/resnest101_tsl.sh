@@ -3,12 +3,12 @@
 #
 #   ./train_recipes/resnest101_tsl.sh DATA [flags of timm-vipriors train …]
 #
-# Paper:    VIPF, §3.2, Eq. 7, and Table 2, ResNeSt-101(320x320) without and with TSL, final stage
+# Paper:    VIPF, §3.2, Eq. 7, and Table 2, ResNeSt-101(320x320) without and with TSL, final stage (FINAL=1)
 # Score:    baseline: 65.96, tsl: 67.15 (paper, reserved part of the validation set); not run on VIPriors by us
 # Compare:  ROW=baseline resnest101_tsl
 # Settings: §4.1 (vipf.sh), 720 epochs at 320 pixels. Not in the paper: crop_pct, here that of timm.
 # Hardware: 16 GPUs with 64 images each in the paper (GPUS=8 NNODES=2 …)
-# Time:     720 epochs, twice
+# Time:     720 epochs, twice, of 95,000 images with FINAL=1 on VIPriors
 # Rows:     ROW=baseline or tsl; both in turn if it is not set. tsl alone takes the tree of the baseline of the same
 #           NAME, or TREE.
 # Results:  in output/train/NAME-ROW, the tree in output/train/NAME-tsl-tree.json

@@ -5,13 +5,14 @@
 # from the baseline's classifier, as NBDT does it, unless TREE is wordnet (from the names of the class folders) or a
 # file. Several machines must share output/.
 source "$(dirname "${BASH_SOURCE[0]}")/vipf.sh"
-takes+=(ROW TREE)
+takes+=(ROW TREE FINAL)
 
 without_and_with_tree() {
     local recipe=$1 data=$2 name output tree row flags
     shift 2
     choose_rows baseline tsl
     name=$(run_name "$recipe")
+    final_data vipf "$data" "$@"
     output=$(flag_value output/train --output "$@")
     tree=${TREE:-induced}
     case $tree in
@@ -22,8 +23,8 @@ without_and_with_tree() {
         flags=(--criterion ce)
         if [ "$row" = tsl ]; then
             case ${TREE:-induced} in
-                induced) make_tree "$tree" induce "$output/$name-baseline/last.pth.tar" --classes "$data" ;;
-                wordnet) make_tree "$tree" wordnet "$data" ;;
+                induced) make_tree induce "$output/$name-baseline/last.pth.tar" --classes "$data" ;;
+                wordnet) make_tree wordnet "$data" ;;
             esac
             flags=(--criterion ce+tsl --hierarchy "$tree")
         fi
@@ -33,17 +34,6 @@ without_and_with_tree() {
     done
 }
 
-# make_tree FILE ACTION ARGS…: on the 0-th machine; the others wait until it is there, for ten minutes.
 make_tree() {
-    local seconds
-    if [ "${NODE_RANK:-0}" = 0 ]; then
-        run_once hierarchy "${@:2}" -o "$1" --force
-        return
-    fi
-    for ((seconds = 0; seconds < 600; seconds++)); do
-        [ -z "${DRY_RUN:-}" ] && [ ! -e "$1" ] || return 0
-        sleep 1
-    done
-    echo "$1 is not there after ten minutes: is its folder shared with the machine of NODE_RANK=0?" >&2
-    exit 1
+    make_once "$tree" hierarchy "$@" -o "$tree" --force
 }

@@ -26,6 +26,7 @@ _VARIABLES = (
     'LRS',
     'WDS',
     'TUNE_SEEDS',
+    'FINAL',
     'LOSS',
     'TREE',
     'TEST',

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sysconfig
+from functools import cache
 from itertools import combinations
 from types import SimpleNamespace
 
@@ -192,6 +193,53 @@ def test_every_training_recipe_keeps_the_rules(path, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == [data]
 
 
+FINAL = sorted({name for name, row in ROWS if row in ('tsl', '50-224') or name.startswith('effnet')})
+
+
+def test_final_stage(parsers, tmp_path, monkeypatch):
+    """Training and validation images together, merged first; all else as it was."""
+    monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
+    parser = parsers(find_script('train'))
+    assert len(FINAL) == 11
+    for name in FINAL:
+        kim = name.endswith(('_fcl', '_lsb'))
+        folder = f'output/train/data-final-{"kim" if kim else "vipf"}'
+        merge, *lines = dry_run(name, 'data', cwd=tmp_path, FINAL='1', NAME='n', TEST='images')
+        kept = ['--splits', 'train=100%'] if kim else ['--reserve', '10%']
+        assert merge[3:] == ['subset', 'data/train', 'data/validation', folder, *kept]
+        plain = [line for line in dry_run(name, 'data', cwd=tmp_path, NAME='n') if 'train' in line]
+        trains = [line for line in lines if 'train' in line]
+        assert len(trains) == len(plain)
+        for line, other in zip(trains, plain, strict=True):
+            args, before = (vars(parser.parse_args(words[words.index('train') + 1 :])) for words in (line, other))
+            changed = {'data': folder} | ({'val_split': ''} if kim else {})
+            assert args == before | {key: changed[key] for key in changed if key in args}
+        assert [line[4] for line in lines if 'predict' in line] == (['images'] if kim else [])
+        assert all(folder in line for line in lines if 'induce' in line)
+    (merge, *_) = dry_run('vipf_table3', '.', '--output', 'my out', cwd=tmp_path, FINAL='1')
+    assert merge[6] == f'my out/{tmp_path.name}-final-vipf'
+    nodes = dict(NNODES='2', NODE_RANK='1', RDZV_ENDPOINT='first:29500')
+    assert all(
+        'subset' not in line for line in dry_run(FINAL[0], 'd', cwd=tmp_path, FINAL='1', NAME='n', TEST='t', **nodes)
+    )
+
+
+@pytest.mark.parametrize(
+    ('name', 'variables', 'message'),
+    [
+        ('effnet_b4_fcl', {'FINAL': '1'}, 'FINAL=1 trains on the validation images too: .* TEST=FOLDER'),
+        ('kim_ensemble', {'FINAL': '1'}, 'FINAL=1 trains on the validation images too: .* TEST=FOLDER'),
+        ('vipf_table4', {'FINAL': '1'}, 'FINAL=1 is not for this recipe'),
+        ('effnet_b4_fcl', {'FINAL': '1', 'TEST': 'no'}, 'TEST=no is not there'),
+    ],
+)
+def test_a_final_stage_that_cannot_be(name, variables, message, tmp_path):
+    done = recipe(name, 'd', cwd=tmp_path, check=False, **variables)
+    assert done.returncode == 2
+    assert re.fullmatch(message + '.*\n', done.stderr)
+    assert not list(tmp_path.iterdir())
+
+
 def test_launchers(tmp_path):
     two = dry_run('resnext50_32x4d', 'data', cwd=tmp_path, GPUS='2')[0]
     assert two[1:7] == ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', '-m', 'timm_vipriors']
@@ -313,35 +361,42 @@ def cost(name, size):
     return sum(p.numel() for p in model.parameters()) / 1e6, counter.get_total_flops() / 2 / 4 / 1e9
 
 
-def test_readme_of_the_recipes():
-    """It has every recipe and row, and its figures are right."""
-    text = (FOLDER / 'README.md').read_text()
-    table = re.findall(
+def readme_table():
+    """Variable, its value, recipe, score, parameters, multiply-adds, pixels, epochs, images and compute of each row."""
+    return re.findall(
         r'^\| `(?:(\w+)=(\S+) )?(\w+)` \| .+ \| ([\d.–]+) \| – \| ([\d.]+) M \| ([\d.]+) G \| (\d+) \| (\d+) '
         r'\| ([\d,]+) \| ([\d,]+) \|$',
-        text,
+        (FOLDER / 'README.md').read_text(),
         re.MULTILINE,
     )
+
+
+def test_readme_of_the_recipes():
+    """It has every recipe and row, with the scores and settings of the papers."""
+    text, table = (FOLDER / 'README.md').read_text(), readme_table()
     assert {(name, value if variable == 'ROW' else '') for variable, value, name, *_ in table} == set(ROWS)
     kim = {name for name, _ in ROWS if name.startswith('effnet') and 'tsl' not in name}
     assert {name for variable, _, name, *_ in table if variable == 'TTA'} == kim  # all ten rows of Kim's Table 1
     assert len(table) == len(ROWS) + len(kim)
-    costs = {}
-    for variable, value, name, score, millions, billions, size, epochs, images, compute in table:
+    for variable, value, name, score, *_, size, epochs, images, _ in table:
         row = ROWS[name, value if variable == 'ROW' else '']
         assert score == ('–' if row.score is None or variable == 'TTA' else f'{row.score:.2f}')
         assert (int(size), int(epochs)) == (row.settings['img_size'], row.settings['epochs'])
-        final = name in kim or name.endswith('_tsl') or name == 'vipf_table3'
-        assert images == ('100,000' if final else '50,000')
-        key = row.settings['model'], row.settings['img_size']
-        costs[key] = costs.get(key) or cost(*key)
-        assert (millions, billions) == (f'{costs[key][0]:.1f}', f'{costs[key][1]:.2f}'), key
-        total = 6 * costs[key][1] * int(images.replace(',', '')) * int(epochs) / 1e6
-        assert compute == f'{total:,.0f}'
+        assert images == ('100,000' if name in kim else '95,000' if name in FINAL else '50,000')
     for name in OURS | PREDICTING:
         assert f'| `{name}` |' in text
     for score in ENSEMBLES.values():
         assert f'{score:.2f}' in text
+
+
+@pytest.mark.slow
+def test_costs_in_the_readme_of_the_recipes():
+    costs = cache(cost)
+    for variable, value, name, _, millions, billions, size, epochs, images, compute in readme_table():
+        settings = ROWS[name, value if variable == 'ROW' else ''].settings
+        expected = costs(settings['model'], int(size))
+        assert (millions, billions) == (f'{expected[0]:.1f}', f'{expected[1]:.2f}'), name
+        assert compute == f'{6 * expected[1] * int(images.replace(",", "")) * int(epochs) / 1e6:,.0f}', name
 
 
 @pytest.mark.parametrize('path', RECIPES, ids=lambda p: p.stem)
