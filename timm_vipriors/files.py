@@ -147,6 +147,11 @@ def plural(number: int, one: str, many: str | None = None) -> str:
     return f'{number:,} {one if number == 1 else many or one + "s"}'
 
 
+def percent(share: float, digits: int = 2) -> str:
+    """A share in percent: `percent(0.975)` is '97.50 %'."""
+    return f'{100 * share:.{digits}f} %'
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its type where it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

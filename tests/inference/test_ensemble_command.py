@@ -92,7 +92,7 @@ def test_average(files, capsys):
         assert own[0] != own[1]
     assert ensemble.split()[:3] == ['average', accuracy(expected), balanced(expected)]
     best = float(accuracy(SCORES['b']))
-    assert gain.startswith(f'gain over b.npz, the best single member here with {best:.2f}: ')
+    assert gain.startswith(f'gain over b.npz, the best single member here with {best:.2f} %: ')
     points = float(accuracy(expected)) - best
     assert f': {points:+.2f} percentage points, 95 % interval ' in gain
     assert sorted(os.listdir()) == ['a.npz', 'b.npz', 'c.npz', 'e.npz', 'out.csv', 's.csv']

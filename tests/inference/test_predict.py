@@ -360,12 +360,12 @@ def test_image_files_and_a_tree(checkpoint, few_digits, tmp_path, capsys):
         path, _, said = line.rpartition(': ')
         assert path.endswith(data['filenames'][row])
         found = [part.split() for part in said.split(', ')]
-        assert [int(name) for name, _ in found] == np.argsort(-data['scores'][row])[:3].tolist()
-        assert [float(p[:-1]) for _, p in found] == pytest.approx(np.sort(100 * data['scores'][row])[:-4:-1], abs=0.006)
+        assert [int(name) for name, _, unit in found if unit == '%'] == np.argsort(-data['scores'][row])[:3].tolist()
+        assert [float(p) for _, p, _ in found] == pytest.approx(np.sort(100 * data['scores'][row])[:-4:-1], abs=0.006)
         halves = np.exp([logits[row, :5].mean(), logits[row, 5:].mean()])
         half = halves.argmax()
-        assert f'in the tree: {["low", "high"][half]} {halves[half] / halves.sum():.2%} → ' in way
-        assert way.split()[-2] == str(5 * half + logits[row, 5 * half : 5 * half + 5].argmax())
+        assert f'in the tree: {["low", "high"][half]} {100 * halves[half] / halves.sum():.2f} % → ' in way
+        assert way.split()[-3] == str(5 * half + logits[row, 5 * half : 5 * half + 5].argmax())
 
 
 @pytest.mark.parametrize(

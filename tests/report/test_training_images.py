@@ -61,7 +61,7 @@ def test_the_samples_are_those_of_the_script(few_digits, kind, monkeypatch):
         assert [part.split()[-1] for part in label.split(' + ')] in (classes, classes[::-1])
     if kind == 'mixed':
         share = max(target.max() for target in targets) - 0.02  # 0.2 / 10 is the smoothing's
-        assert any(label.startswith(f'{share / 0.8:.0%} ') for _, label in found.samples)
+        assert any(label.startswith(f'{100 * share / 0.8:.0f} % ') for _, label in found.samples)
 
 
 def test_each_kind_of_augmentation_shows(few_digits):

@@ -140,8 +140,8 @@ def test_checking_the_images(data, capsys):
 @pytest.mark.parametrize(
     ('line', 'updates', 'expected'),
     [
-        ('--model-ema', 400, '92% of the averaged weights are still the initial ones'),
-        ('--model-ema --model-ema-decay 0.99', 100, '37% of the averaged'),
+        ('--model-ema', 400, '92 % of the averaged weights are still the initial ones'),
+        ('--model-ema --model-ema-decay 0.99', 100, '37 % of the averaged'),
         ('--model-ema --model-ema-decay 0.99', 400, None),
         ('--model-ema --model-ema-warmup', 400, None),
         ('', 1, None),

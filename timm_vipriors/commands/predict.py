@@ -150,25 +150,25 @@ def predict_images(args: argparse.Namespace, classifier: 'Classifier', tree: 'Cl
     """A line for each image with its most probable classes, and one with its decisions in the tree."""
     import numpy as np
 
-    from ..files import printable
+    from ..files import percent, printable
     from ..hierarchy import log_probabilities, tree_decisions
     from ..hierarchy.accuracy import node_name
 
     tree = tree and _reordered(tree, classifier.class_names)
     lines = []
     for path, found in zip(args.data, classifier(args.data, **_computing(args)), strict=True):
-        best = (f'{printable(name)} {p:.2%}' for name, p in list(found.items())[:_MOST])
+        best = (f'{printable(name)} {percent(p)}' for name, p in list(found.items())[:_MOST])
         lines.append(f'{printable(path)}: {", ".join(best)}')
         if tree:
             decisions = tree_decisions(log_probabilities(np.array([[found[n] for n in tree.class_names]])), tree)
-            way = (f'{node_name(tree, node)} {p:.2%}' for node, p in decisions.path(0))
+            way = (f'{node_name(tree, node)} {percent(p)}' for node, p in decisions.path(0))
             lines.append(f'  in the tree: {" → ".join(way)}')
     return '\n'.join(lines)
 
 
 def predict_folder(args: argparse.Namespace, classifier: 'Classifier', tree: 'ClassHierarchy | None') -> str:
     """Predict, write what is asked for, and say what was written, and how right it is."""
-    from ..files import plural
+    from ..files import percent, plural
     from ..hierarchy import log_probabilities, tree_accuracy
     from ..inference.metrics import balanced_accuracy, in_top
     from ..inference.submission import save_submission, submission_ids
@@ -198,10 +198,10 @@ def predict_folder(args: argparse.Namespace, classifier: 'Classifier', tree: 'Cl
     if known is None:
         return f'{line}; no targets'
     right, right5 = (in_top(scores.scores[known], scores.targets[known], k) for k in (1, 5))
-    line += f'; top-1 {100 * right.mean():.2f} %, top-5 {100 * right5.mean():.2f} %'
+    line += f'; top-1 {percent(right.mean())}, top-5 {percent(right5.mean())}'
     balanced = balanced_accuracy(right, scores.targets[known])
     if abs(balanced - right.mean()) > 1e-9:  # the classes have different numbers of images
-        line += f', mean over the classes {100 * balanced:.2f} %'
+        line += f', mean over the classes {percent(balanced)}'
     if not known.all():
         line += f' of the {known.sum():,} in the folder of a class'
     measured = tree and tree_accuracy(log_probabilities(scores.scores[known]), scores.targets[known], tree)

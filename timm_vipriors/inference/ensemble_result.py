@@ -99,7 +99,7 @@ def percent(correct: np.ndarray) -> str:
 
 def best_single(path: str, correct: np.ndarray) -> str:
     """How a gain names the best member."""
-    return f'{path}, the best single member here with {percent(correct)}'
+    return f'{path}, the best single member here with {percent(correct)} %'
 
 
 def gain_line(over: str, before: np.ndarray, after: np.ndarray) -> str:

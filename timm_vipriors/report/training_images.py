@@ -11,7 +11,7 @@ from ..data import LSBSwap
 from ..data.datasets import StrictImageDataset
 from ..data.transforms import put_first
 from ..errors import UserError
-from ..files import first_line
+from ..files import first_line, percent
 from ..inference.tta import seeded
 from ..scripts.folders import Folders
 from .images import data_uri, to_image
@@ -113,4 +113,4 @@ def _label(shares: torch.Tensor, names: list[str]) -> str:
     """The class of an image, or both of a mixed one with their shares."""
     found = [(share, names[i]) for i, share in enumerate((shares / shares.sum()).tolist()) if share > 0.005]
     found.sort(reverse=True)
-    return found[0][1] if len(found) == 1 else ' + '.join(f'{share:.0%} {name}' for share, name in found)
+    return found[0][1] if len(found) == 1 else ' + '.join(f'{percent(share, 0)} {name}' for share, name in found)

@@ -21,7 +21,7 @@ from ..data.datasets import (
     skipped_files,
 )
 from ..errors import UserError
-from ..files import first_line, first_names, plural, progress, text_table
+from ..files import first_line, first_names, percent, plural, progress, text_table
 from .ranks import world_size
 
 _MOST_LISTED = 20  # broken images
@@ -213,9 +213,9 @@ def averaging_warning(args: argparse.Namespace, updates: int) -> str | None:
     if left < 0.05:
         return None
     return (
-        f'after {updates:,} updates {left:.0%} of the averaged weights are still the initial ones (--model-ema-decay '
-        f'{args.model_ema_decay:g}): add --model-ema-warmup, or the log and model_best show a model that is hardly '
-        f'trained'
+        f'after {updates:,} updates {percent(left, 0)} of the averaged weights are still the initial ones '
+        f'(--model-ema-decay {args.model_ema_decay:g}): add --model-ema-warmup, or the log and model_best show a model '
+        f'that is hardly trained'
     )
 
 
