@@ -38,6 +38,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar='FILE',
         help="show by Grad-CAM what speaks for a mistake, by the scores' checkpoint; that of the run if not given",
     )
+    report.add_argument(
+        '--hierarchy',
+        metavar='FILE',
+        help='tree of the classes, to show what is right at its nodes and how far mistakes are',
+    )
     report.add_argument('--title', metavar='T', help='the title of the page (default: what is in it)')
     report.add_argument('--force', action='store_true', help='replace the page if it exists')
     report.set_defaults(run=run)
@@ -55,7 +60,14 @@ def run(args: argparse.Namespace) -> int:
         output = os.path.join(runs[0], 'report.html')
     else:
         check_output(output, args.force, args.source)
-    write_report(output, args.source, images=args.images, title=args.title, checkpoint=args.checkpoint)
+    write_report(
+        output,
+        args.source,
+        images=args.images,
+        title=args.title,
+        checkpoint=args.checkpoint,
+        hierarchy=args.hierarchy,
+    )
     models = len(args.source) - len(runs)
     size = os.path.getsize(output) / 1000
     print(f'{output}: {plural(len(runs), "run")}, {plural(models, "model")}, {size:,.0f} kB')

@@ -1,5 +1,6 @@
 """How right a model is at each node of a tree, and how far in the tree its mistakes are."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from .decisions import tree_decisions
 from .tree import ClassHierarchy
 
 _CHUNK = 4096  # images at a time, whose decisions at 2,000 nodes take 200 MB
-_MOST_NODES = 30  # in the text
+MOST_NODES = 30  # that are shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,27 +40,45 @@ class TreeAccuracy:
         own, soft, hard = (_percent(number, count) for number in self.correct)
         lines = [f"top-1 {own} % by the model's own class, {soft} % by soft and {hard} % by hard inference in the tree"]
         if wrong := count - self.correct[0]:
-            found = [(edges, number) for edges, number in enumerate(self.distances) if edges and number]
-            mean = sum(edges * number for edges, number in found) / wrong
-            far = class_distances(tree)
-            usual = far.sum() / (far.size - len(far))
-            by_edges = ', '.join(f'{number:,} at {edges}' for edges, number in found)
+            by_edges = ', '.join(f'{number:,} at {edges}' for edges, number in self.mistakes())
             lines.append(
-                f'{plural(wrong, "mistake")} by the edges to the true class: {by_edges}; {mean:.2f} on average'
+                f'{plural(wrong, "mistake")} by the edges to the true class: {by_edges}; {self.mean_distance:.2f} on '
+                f'average ({self.usual_distance:.2f} between any two classes)'
             )
-            lines[-1] += f' ({usual:.2f} between any two classes)'
-        inner = [node for node in tree.order if tree.children(node)]
-        shown = set(sorted(inner, key=lambda node: -self.images[node])[:_MOST_NODES])
         rows = [('node', 'images', 'decisions, %', 'superclass, %')]
-        for node in inner:
-            if node in shown:
-                numbers = (_percent(part[node], self.images[node]) for part in (self.decided, self.inside))
-                name = '  ' * len(tree.path(node)) + node_name(tree, node)
-                rows.append((name, f'{self.images[node]:,}', *numbers))
+        for depth, name, images, decided, inside in self.nodes():
+            rows.append(('  ' * depth + name, f'{images:,}', _percent(decided, images), _percent(inside, images)))
         lines.append(text_table(rows))
-        if len(inner) > len(shown):
-            lines.append(f'and {plural(len(inner) - len(shown), "node")} with fewer images')
+        if (left := len(tree.order) - tree.num_classes - len(rows) + 1) > 0:
+            lines.append(f'and {plural(left, "node")} with fewer images')
         return '\n'.join(lines)
+
+    def mistakes(self) -> list[tuple[int, int]]:
+        """The edges between the model's own class and the true one, and the number of mistakes that are so far off."""
+        return [(edges, number) for edges, number in enumerate(self.distances.tolist()) if edges and number]
+
+    @property
+    def mean_distance(self) -> float:
+        """The mean of these edges over the mistakes; nan without one."""
+        wrong = sum(number for _, number in self.mistakes())
+        return sum(edges * number for edges, number in self.mistakes()) / wrong if wrong else math.nan
+
+    @property
+    def usual_distance(self) -> float:
+        """The mean of the edges between any two classes."""
+        distances = class_distances(self.tree)
+        return float(distances.sum() / (distances.size - len(distances)))
+
+    def nodes(self, most: int = MOST_NODES) -> list[tuple[int, str, int, int, int]]:
+        """Depth, name, `images`, `decided` and `inside` of the inner nodes with the most images, from the root down."""
+        inner = [node for node in self.tree.order if self.tree.children(node)]
+        shown = set(sorted(inner, key=lambda node: -self.images[node])[:most])
+        figures = (self.images, self.decided, self.inside)
+        return [
+            (len(self.tree.path(node)), node_name(self.tree, node), *(int(part[node]) for part in figures))
+            for node in inner
+            if node in shown
+        ]
 
 
 def tree_accuracy(logits: np.ndarray, targets: np.ndarray, tree: ClassHierarchy) -> TreeAccuracy:

@@ -9,13 +9,16 @@ from typing import Any
 from .. import __version__
 from ..errors import UserError
 from ..files import atomic_write, plural
+from ..hierarchy import ClassHierarchy
 from ..inference.scores import ScoreFile
 from .images import thumbnail
 from .measures import CALIBRATION_BINS, PROBABILITY_FLOOR, Predictions
 from .runs import COLUMNS, TrainingRun, read_run
 from .training_images import TrainingImages, training_images
+from .trees import TreeFigures, tree_figures
 
 MAX_RUNS = 8  # as many as the page has colours
+SHOWN = 24  # mistakes
 
 _Path = str | os.PathLike
 
@@ -39,6 +42,7 @@ def build_report(
     images: _Path | None = None,
     title: str | None = None,
     checkpoint: _Path | None = None,
+    hierarchy: _Path | None = None,
 ) -> str:
     """The HTML page on training runs and on models. The same input gives the same page.
 
@@ -48,6 +52,7 @@ def build_report(
         title: The page's title; made from what is in it if None.
         checkpoint: The checkpoint that made the scores, to show by Grad-CAM what speaks for a mistake; if None that of
             the run in `sources` whose model they are of.
+        hierarchy: A tree of the classes: adds the accuracy at its nodes, mistakes by their distance, and decisions.
 
     Raises:
         UserError: If a source cannot be read, there are more runs than colours, or matplotlib or jinja2 is missing.
@@ -81,8 +86,11 @@ def build_report(
         raise UserError(f'expected at most {MAX_RUNS} runs, whose curves can be told apart, got {len(runs)}')
     if not sources or (images is not None and not paths):
         raise UserError('expected folders of runs, score files, or both; with --images at least one score file')
-    models = [_read_predictions(path) for path in paths]
-    labelled = [model.labelled() for model in models]
+    if hierarchy is not None and not paths:
+        raise UserError('--hierarchy is for the mistakes of a score file: name one')
+    models, labelled, trees = (
+        zip(*(_read_model(path, hierarchy) for path in paths), strict=True) if paths else ((),) * 3
+    )
     run_names = _unique([run.name for run in runs], [run.path for run in runs])
     names = _unique([model.model or path for model, path in zip(models, paths, strict=True)], paths)
     same_images = all(map(len, labelled)) and len({model.images() for model in labelled}) == 1
@@ -96,11 +104,13 @@ def build_report(
         columns=[column for column in COLUMNS if any(column in run.columns for run in runs)],
         settings=_settings(runs),
         trained_on=_trained_on(dict(zip(run_names, runs, strict=True))),
-        models=list(zip(names if len(names) > 1 else ['Scores'], paths, models, labelled, strict=False)),
+        models=list(zip(names if len(names) > 1 else ['Scores'], paths, models, labelled, trees, strict=False)),
         same_images=same_images,
         compared=_compare(labelled, same_images),
         thumbnail=None if images is None else lambda name: thumbnail(os.fspath(images), name),
         heat_maps=lambda model, files: heat_maps(model, files, images, runs, checkpoint),
+        has_tree=hierarchy is not None,
+        shown=SHOWN,
         plots=plots,
         plural=plural,
         bins=CALIBRATION_BINS,
@@ -111,11 +121,18 @@ def build_report(
     return re.sub('[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]', '\ufffd', page.lstrip())
 
 
-def _read_predictions(path: str) -> Predictions:
+def _read_model(path: str, hierarchy: _Path | None) -> tuple[Predictions, Predictions, TreeFigures | None]:
+    """What a score file says of all images and of those with a label, and the figures in a tree."""
     if not os.path.exists(path):
         raise UserError(f'{path} does not exist: expected the folder of a run, or a score file')
     try:
-        return Predictions.of(ScoreFile.open(path).load())
+        scores = ScoreFile.open(path).load()
+        predictions = Predictions.of(scores)
+        labelled = predictions.labelled()
+        if hierarchy is None:
+            return predictions, labelled, None
+        tree = ClassHierarchy.load(hierarchy)
+        return predictions, labelled, tree_figures(scores, tree, [row[0] for row in labelled.mistakes()[:SHOWN]])
     except (ValueError, OSError, ImportError) as e:
         raise UserError(str(e)) from e
 
