@@ -4,6 +4,7 @@ import argparse
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import yaml
 
 from timm_vipriors.cli import main
 from timm_vipriors.hierarchy import ClassHierarchy
+from timm_vipriors.inference.classifier import load_classifier
 
 from ..states import equal
 
@@ -104,6 +106,22 @@ def test_a_run_and_its_records(inside, few_digits, scripts, tmp_path):
     assert result(done.out)['top1'] == pytest.approx(rows[-1]['eval_top1'], abs=1e-3)
     with open(tmp_path / 'r.csv') as f:
         assert float(next(csv.DictReader(f))['top1']) == result(done.out)['top1']
+    assert result(done.out)['balanced'] == result(done.out)['top1']  # of each class as many images
+
+    for i in range(1, 10):
+        for image in sorted((few_digits / 'validation' / str(i)).iterdir())[: i % 4]:
+            (tmp_path / 'some' / str(i)).mkdir(parents=True, exist_ok=True)
+            shutil.copy(image, tmp_path / 'some' / str(i))
+    done = inside('validate', tmp_path / 'some', '--checkpoint', folder / 'last.pth.tar', '--results-file', 'r.csv')
+    scores = load_classifier(folder / 'last.pth.tar', use_ema=False).predict(tmp_path / 'some', workers=0)
+    right = {i: [] for i in range(10)}
+    for row, target in zip(scores.scores, scores.targets, strict=True):
+        right[target].append(row.argmax() == target)
+    wanted = [sum(found) / len(found) for found in right.values() if found]
+    assert len(wanted) == 7 and len(set(map(len, right.values()))) > 2
+    assert result(done.out)['balanced'] == pytest.approx(100 * sum(wanted) / 7, abs=1e-3)
+    with open(tmp_path / 'r.csv') as f:
+        assert float(next(csv.DictReader(f))['balanced']) == result(done.out)['balanced']
 
 
 @pytest.mark.slow

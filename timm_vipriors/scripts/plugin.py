@@ -9,14 +9,17 @@ import argparse
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import timm.data
 import timm.models
+import torch
 from timm import utils
 from timm.data.dataset import ImageDataset
 from timm.data.readers.reader_image_folder import ReaderImageFolder
@@ -30,6 +33,7 @@ from ..data.seeding import seed_loader
 from ..data.transforms import posterize_to_a_bit, put_first
 from ..errors import UserError
 from ..files import first_line
+from ..inference.metrics import balanced_accuracy
 from ..loss import TreeSupervisionLoss
 from ..task import FeatureClassificationTask, feature_dim
 from .learning_rate import effective_batch
@@ -79,6 +83,7 @@ class Plugin:
         self.loggers = Loggers(args)
         self._task: FeatureClassificationTask | None = None
         self._batches: int | None = None
+        self._validated: list[tuple[torch.Tensor, torch.Tensor]] = []  # of each batch
 
     @contextmanager
     def installed(self, script: ModuleType) -> Iterator[None]:
@@ -94,6 +99,9 @@ class Plugin:
             ClassificationTask=self.classification_task,
             utils=SimpleNamespace(**{**vars(utils), **own_utils}),
         )
+        if not hasattr(self.args, 'epochs'):
+            parts |= dict(validate=partial(self.validate, script.validate), accuracy=self.accuracy)
+            parts['utils'].accuracy = self.accuracy
         parts = {name: part for name, part in parts.items() if hasattr(script, name)}
         saver_log = logging.getLogger(utils.CheckpointSaver.__module__)  # lists the checkpoints after each epoch
         level = saver_log.level
@@ -117,6 +125,23 @@ class Plugin:
         """Python's own, but the results of ten epochs that timm's train.py prints at its end are in summary.csv."""
         if self.saver is None or not str(*values[:1]).startswith('--result'):
             print(*values, **kwargs)
+
+    def accuracy(self, output: torch.Tensor, target: torch.Tensor, topk: Sequence[int] = (1,)) -> list[torch.Tensor]:
+        """timm's `accuracy`, and a note of the targets and of which predictions are right."""
+        self._validated.append((output.argmax(dim=1).eq(target).cpu(), target.cpu()))
+        return utils.accuracy(output, target, topk)
+
+    def validate(self, own: Callable[..., dict], *args: Any, **kwargs: Any) -> dict:
+        """The validation script's own, with the balanced accuracy beside the top-1 accuracy."""
+        self._validated = []
+        results = own(*args, **kwargs)
+        if getattr(self.args, 'real_labels', '') or not self._validated:
+            return results
+        correct, targets = (torch.cat(parts).numpy() for parts in zip(*self._validated, strict=True))
+        balanced = round(100 * balanced_accuracy(correct, targets), 4)
+        logging.getLogger('validate').info(' * Balanced accuracy %.3f (the mean over the classes)', balanced)
+        head = {key: value for key, value in results.items() if key.startswith(('model', 'top1'))}
+        return OrderedDict({**head, 'balanced': balanced, **results})
 
     def create_model(self, *args: Any, **kwargs: Any) -> nn.Module:
         """timm's `create_model`, and a note of what the checkpoints will say about the model and its images."""
