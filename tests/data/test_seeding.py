@@ -13,7 +13,7 @@ from timm.data import AugMixDataset, FastCollateMixup, create_dataset, create_lo
 from torch.utils.data import IterableDataset
 
 from timm_vipriors.data import StrictImageDataset
-from timm_vipriors.data.seeding import kept_random_state, seed_loader
+from timm_vipriors.data.seeding import seed_loader
 
 IMAGES = 12
 CPU = torch.device('cpu')
@@ -176,8 +176,9 @@ def test_the_main_process_is_seeded_by_epoch_and_rank(root):
 def test_in_the_main_process_images_leave_the_generators_alone(root, kind):
     loader = make(root, kind)
     loader.dataset.set_epoch(1)
-    with kept_random_state():
-        expected = random.random(), np.random.rand(), torch.rand(()).item()  # noqa: NPY002
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    expected = random.random(), np.random.rand(), torch.rand(()).item()  # noqa: NPY002
+    random.setstate(states[0]), np.random.set_state(states[1]), torch.set_rng_state(states[2])  # noqa: NPY002
     next(iter(loader))
     assert (random.random(), np.random.rand(), torch.rand(()).item()) == expected  # noqa: NPY002
 

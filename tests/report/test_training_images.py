@@ -12,7 +12,7 @@ from PIL import Image
 from timm.data import create_dataset, resolve_data_config
 
 from timm_vipriors.data.datasets import StrictImageDataset
-from timm_vipriors.inference.tta import seeded
+from timm_vipriors.data.seeding import seeded
 from timm_vipriors.report.training_images import training_images
 from timm_vipriors.scripts import train as script
 
@@ -23,7 +23,7 @@ FLAGS = {
     'plain': '--no-aug',
     'crops': '--scale 0.2 0.3 --hflip 0 --color-jitter 0',
     'policy': '--aa rand-m9-mstd0.5 --reprob 1 --remode const',
-    'mixed': '--mixup 0.2 --cutmix 1 --smoothing 0.2',
+    'mixed': '--mixup 0.2 --cutmix 1 --smoothing 0.2 --seed 43',
     'gray': '--in-chans 1 --mean 0.5 --std 0.25',
 }
 
@@ -60,7 +60,7 @@ def test_the_samples_are_those_of_the_script(few_digits, kind, monkeypatch):
         classes = [f'{i}' for i in shares.argsort(descending=True)[:2] if shares[i] > 0.03]
         assert [part.split()[-1] for part in label.split(' + ')] in (classes, classes[::-1])
     if kind == 'mixed':
-        share = max(target.max() for target in targets) - 0.02  # 0.2 / 10 is the smoothing's
+        share = max(target.max() for target in targets if (target > 0.03).sum() == 2) - 0.02  # 0.2 / 10 is the smoothing's
         assert any(label.startswith(f'{100 * share / 0.8:.0f} % ') for _, label in found.samples)
 
 

@@ -1,14 +1,13 @@
-"""Random numbers that depend on the seed and the place in the run, not on how the run got there.
+"""Random numbers that depend on the seed and the position in the run, not on how the run got there.
 
-timm seeds once, at the start. So a resumed run sees other crops and another order of images than an uninterrupted one,
-and so does each number of loader workers. Here the sampler gives every image that it asks for random numbers of its
-own, by the seed, the epoch, the rank and the position in the epoch. By the position and not by the image: repeated
-augmentation asks for an image several times, and a loader that prefetches asks before the next epoch has begun.
+timm seeds once, at the start, so the crops and the order of the images change with the number of workers and after a
+resume. Here the sampler seeds every image that it asks for by the seed, the epoch, the rank and the position in the
+epoch. Not by the image: repeated augmentation asks for it several times, and a loader may prefetch the next epoch.
 """
 
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,9 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 def seed_loader(loader: Any, seed: int, rank: int = 0) -> None:
     """Fix the random numbers of a training loader: the order of the images, their views, and their mixing.
 
-    The views are new in each epoch, and equal for any number of workers; a run that resumes at epoch k after
-    `loader.dataset.set_epoch(k)`, which timm's training script calls, gets those of an uninterrupted one. Where the
-    data set itself chooses the images (NaFlex, iterable data sets) only the workers' seeds are fixed.
+    The views are new in each epoch, and the same for any number of workers. After `loader.dataset.set_epoch(k)`, which
+    timm's training script calls, a resumed run gets those of an uninterrupted one. Where the data set itself chooses
+    the images (NaFlex, iterable data sets) only the workers' seeds are fixed.
 
     Args:
         loader: A DataLoader that timm's `create_loader` or `create_naflex_loader` made, before it is iterated over.
@@ -38,10 +37,9 @@ def seed_loader(loader: Any, seed: int, rank: int = 0) -> None:
         >>> loader.dataset.set_epoch(3)
         >>> images, labels = next(iter(loader))
     """
-    seed %= 2**64
     inner = getattr(loader, 'loader', loader)  # of timm's PrefetchLoader
-    # new workers draw their seed, workers that persist do not: not from the numbers of the epoch
-    inner.generator = torch.Generator().manual_seed(_number(seed, 0, rank, 0, 0))
+    # a generator of its own: new workers draw their seed from it, persistent ones do not
+    inner.generator = torch.Generator().manual_seed(_states(1, (seed, 0, rank, 0, 0))[0])
     sampler = None
     if inner.batch_sampler is not None and not isinstance(inner.dataset, IterableDataset):
         holder = inner.batch_sampler
@@ -64,7 +62,7 @@ class SeededIndex(int):
 
 
 class SeededSampler(Sampler):
-    """The indices of another sampler as `SeededIndex`, which no two passes share.
+    """The indices of another sampler as `SeededIndex`, each pass with other random numbers.
 
     Attributes:
         epoch: The epoch of the next pass; timm's MultiEpochsDataLoader reads it.
@@ -87,8 +85,8 @@ class SeededSampler(Sampler):
     def __iter__(self) -> Iterator[SeededIndex]:
         self._passes += 1
         entropy = self.seed, self.epoch, self.rank, self._passes
-        # the order: torch's and timm's distributed samplers ignore the seed, and all ranks must agree
-        order = _number(self.seed, self.epoch, 0, self._passes)
+        # torch's and timm's distributed samplers shuffle by the epoch alone; the order must be the same on all ranks
+        order = _states(1, (self.seed, self.epoch, 0, self._passes))[0]
         if isinstance(self.sampler, RandomSampler):
             self.sampler.generator = torch.Generator().manual_seed(order)
         elif hasattr(self.sampler, 'set_epoch'):
@@ -99,18 +97,13 @@ class SeededSampler(Sampler):
 
 
 class SeededDataset(Dataset):
-    """A data set, in the place of another and with its attributes, that seeds the generators for each `SeededIndex`.
-
-    Attributes:
-        dataset: The other one.
-        epoch: The current epoch.
-    """
+    """A data set in place of another, with its attributes, that seeds the generators for each `SeededIndex`."""
 
     def __init__(self, dataset: Any, sampler: SeededSampler | None, seed: int, rank: int) -> None:
         self.__dict__.update(dataset=dataset, epoch=0, _sampler=sampler, _seed=seed, _rank=rank)
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin an epoch: also seed this process, for dropout and the routing of a dual branch."""
+        """Begin an epoch, and seed this process for dropout and the routing of a dual branch."""
         self.__dict__['epoch'] = epoch
         if self._sampler is not None:
             self._sampler.set_epoch(epoch)
@@ -122,14 +115,12 @@ class SeededDataset(Dataset):
 
     def __getitem__(self, index: Any) -> Any:
         entropy = _entropy(index)
-        if entropy is None:
-            return self.dataset[index]
-        with _seeded(*entropy):
+        with nullcontext() if entropy is None else seeded(*entropy):
             return self.dataset[index]
 
     def __getitems__(self, indices: Sequence[Any]) -> '_Batch':
         batch = _Batch(self[index] for index in indices)
-        batch.entropy = *(_entropy(indices[0]) or ()), 1  # the 1 keeps it apart from that of the first image
+        batch.entropy = *(_entropy(indices[0]) or ()), 1  # the 1 makes it another one than that of the first image
         return batch
 
     def __iter__(self) -> Iterator[Any]:
@@ -162,7 +153,7 @@ class _SeededMixup(FastCollateMixup):
     """timm's mixup of a batch, with the same random numbers in the main process as in a worker."""
 
     def __init__(self, mixup: FastCollateMixup) -> None:
-        self._enabled = torch.tensor(mixup.mixup_enabled).share_memory_()  # timm's --mixup-off-epoch misses workers
+        self._enabled = torch.tensor(mixup.mixup_enabled).share_memory_()  # for --mixup-off-epoch to reach the workers
         self.__dict__.update({name: value for name, value in mixup.__dict__.items() if name != 'mixup_enabled'})
 
     @property
@@ -174,23 +165,28 @@ class _SeededMixup(FastCollateMixup):
         self._enabled.fill_(enabled)
 
     def __call__(self, batch: _Batch, _: Any = None) -> tuple[torch.Tensor, torch.Tensor]:
-        with _seeded(*batch.entropy):
+        with seeded(*batch.entropy):
             return super().__call__(batch)
 
 
 def seed_all(*entropy: int) -> None:
-    """Seed Python's, NumPy's and torch's CPU generator from some numbers that are not negative."""
-    for_python, for_numpy, for_torch = np.random.SeedSequence(entropy).generate_state(3).tolist()
+    """Seed the CPU generators of Python, NumPy and torch from some numbers."""
+    for_python, for_numpy, for_torch = _states(3, entropy)
     random.seed(for_python)
     np.random.seed(for_numpy)  # noqa: NPY002  timm's augmentations use it
     torch.default_generator.manual_seed(for_torch)  # torch.manual_seed would queue a call for CUDA with every image
 
 
 @contextmanager
-def kept_random_state() -> Iterator[None]:
-    """Restore the state of the three generators afterwards."""
+def seeded(*entropy: int) -> Iterator[None]:
+    """Seed the generators; afterwards restore them, except in a worker, where nothing else draws from them."""
+    if get_worker_info() is not None:
+        seed_all(*entropy)
+        yield
+        return
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     try:
+        seed_all(*entropy)
         yield
     finally:
         random.setstate(states[0])
@@ -198,17 +194,5 @@ def kept_random_state() -> Iterator[None]:
         torch.set_rng_state(states[2])
 
 
-@contextmanager
-def _seeded(*entropy: int) -> Iterator[None]:
-    """Seed the generators; in the main process restore them afterwards, since the network draws from the same ones."""
-    if get_worker_info() is not None:
-        seed_all(*entropy)
-        yield
-        return
-    with kept_random_state():
-        seed_all(*entropy)
-        yield
-
-
-def _number(*entropy: int) -> int:
-    return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+def _states(count: int, entropy: Sequence[int]) -> list[int]:
+    return np.random.SeedSequence([number % 2**64 for number in entropy]).generate_state(count).tolist()

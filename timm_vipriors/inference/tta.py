@@ -4,21 +4,18 @@ Ten crops are torchvision's. The random views are Kim's (arXiv 2007.07805, §3.1
 RandAugment, several times; ours is that they are seeded by the image, so that they are the same in every run.
 """
 
-import random
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from timm.data.transforms import MaybePILToTensor
 from torchvision import transforms
 
-from ..data.seeding import kept_random_state
+from ..data.seeding import seeded
 from ..data.transforms import create_transform
 
 DEFAULT_POLICY = 'rand-m9-mstd0.5'
@@ -45,18 +42,15 @@ def parse_tta(spec: str) -> tuple[str, int]:
 def create_tta_transform(
     spec: str, data_config: dict[str, Any], train_config: dict[str, Any] | None = None, seed: int = 42
 ) -> Callable[[Image.Image], torch.Tensor]:
-    """A transform of PIL images that gives all views of an image.
+    """A transform that makes all views of a PIL image, uint8 `(V, C, H, W)`; `views` adds the mirrored one of `hflip`.
 
     Args:
         spec: `none` and `hflip`: the evaluation's crop. `ten-crop`: torchvision's ten crops of the image as the
             evaluation resizes it. `randaug:N`: N views by the training's transform.
         data_config: As timm's `resolve_data_config` returns it.
-        train_config: What the training gave to timm's `create_transform`: auto_augment, scale, ratio, hflip …
-            Without an auto_augment, `rand-m9-mstd0.5`, that of Kim's authors.
+        train_config: What the training gave to timm's `create_transform`: auto_augment (by default that of Kim's
+            authors), scale, ratio, hflip …
         seed: Seed of the random views.
-
-    Returns:
-        A transform that returns uint8 tensors `(V, C, H, W)`. The mirrored view of `hflip` is left to `views`.
 
     Raises:
         ValueError: If the specification is unknown, or the ten crops would not differ.
@@ -72,16 +66,16 @@ def create_tta_transform(
     steps = create_transform(size, **{k: data_config[k] for k in keys if k in data_config}, **common).transforms
     if kind != 'ten-crop':
         return transforms.Compose([*steps, partial(torch.unsqueeze, dim=0)])
-    crops = [i for i, step in enumerate(steps) if isinstance(step, transforms.CenterCrop)]
-    resize = transforms.Compose(steps[: crops[0]]) if len(crops) == 1 else lambda image: image
-    width, height = resize(Image.new('L', (size[2], size[1]))).size  # the least that is left to choose crops from
+    crop = next((i for i, step in enumerate(steps) if isinstance(step, transforms.CenterCrop)), 0)
+    resize = transforms.Compose(steps[:crop])
+    width, height = resize(Image.new('L', (size[2], size[1]))).size  # the smallest image that crops are taken from
     if width <= size[2] or height <= size[1]:
         raise ValueError(
             f'the ten crops would coincide: with crop_pct {data_config["crop_pct"]} and crop_mode '
             f'{data_config["crop_mode"]} the resized image is not larger than a crop; pass for example '
             '--crop-pct 0.875 --crop-mode center'
         )
-    return transforms.Compose([resize, transforms.TenCrop(size[-2:]), _stack])
+    return transforms.Compose([resize, transforms.TenCrop(size[-2:]), _stacked])
 
 
 def views(spec: str, batch: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -92,29 +86,16 @@ def views(spec: str, batch: torch.Tensor) -> Iterator[torch.Tensor]:
             yield view.flip(-1)
 
 
-def _stack(images: Sequence[Image.Image]) -> torch.Tensor:
+def _stacked(images: Sequence[Image.Image]) -> torch.Tensor:
     return torch.stack([MaybePILToTensor()(image) for image in images])
 
 
 class RandomViews:
-    """Several views of an image by a random transform, seeded by the image's pixels.
-
-    So they depend on neither the order of the images nor the number of worker processes.
-    """
+    """Several views of an image by a random transform, seeded by its pixels, not by the order of the images."""
 
     def __init__(self, transform: Callable[[Image.Image], torch.Tensor], number: int, seed: int) -> None:
         self.transform, self.number, self.seed = transform, number, seed
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
-        with seeded(zlib.crc32(image.tobytes(), self.seed & 0xFFFFFFFF)):
+        with seeded(self.seed, zlib.crc32(image.tobytes())):
             return torch.stack([self.transform(image) for _ in range(self.number)])
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed the generators of Python, NumPy and torch, which timm's augmentations use, and put them back after."""
-    with kept_random_state():
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        torch.manual_seed(seed)
-        yield

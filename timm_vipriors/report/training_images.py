@@ -9,10 +9,10 @@ from timm.data import FastCollateMixup, create_dataset, create_loader, resolve_d
 
 from ..data import LSBSwap
 from ..data.datasets import StrictImageDataset
+from ..data.seeding import seeded
 from ..data.transforms import put_first
 from ..errors import UserError
 from ..files import first_line, percent
-from ..inference.tta import seeded
 from ..scripts.folders import Folders
 from .images import data_uri, to_image
 
