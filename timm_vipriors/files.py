@@ -65,12 +65,13 @@ def exclusive_lock(path: str) -> Iterator[BinaryIO]:
         yield file
 
 
-def read_checkpoint(path: str | os.PathLike, mmap: bool = False) -> dict[str, Any]:
+def read_checkpoint(path: str | os.PathLike, mmap: bool = False, checksums: bool = True) -> dict[str, Any]:
     """Read a checkpoint without running code from it.
 
     Args:
         path: A file of torch.save, or a .safetensors file, which gives a `state_dict` alone.
-        mmap: Map the tensors into memory instead of reading them, and skip their checksums.
+        mmap: Map the tensors into memory instead of reading them.
+        checksums: Compare the checksums of all that is in the file, which torch does not.
 
     Raises:
         ValueError: If the file is not a checkpoint, or is damaged.
@@ -88,7 +89,10 @@ def read_checkpoint(path: str | os.PathLike, mmap: bool = False) -> dict[str, An
             return {'state_dict': load_file(path)}
         with torch.serialization.safe_globals([Namespace]):
             content = torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
-        damaged = None if mmap else damaged_part(path)
+        damaged = None
+        if checksums and zipfile.is_zipfile(path):  # the format before torch 1.6 has none
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
     except OSError:
         raise
     except Exception as e:  # torch, pickle and safetensors each have their own
@@ -96,14 +100,6 @@ def read_checkpoint(path: str | os.PathLike, mmap: bool = False) -> dict[str, An
     if damaged is not None:
         raise ValueError(f'{path} is damaged: the checksum of {damaged!r} in it is wrong')
     return content if isinstance(content, dict) else {}
-
-
-def damaged_part(path: str) -> str | None:
-    """The first part of a torch file whose checksum is wrong, which torch does not compare; None if all are right."""
-    if not zipfile.is_zipfile(path):  # the format before torch 1.6 has no checksums
-        return None
-    with zipfile.ZipFile(path) as archive:
-        return archive.testzip()
 
 
 def progress(items: Iterable[T], total: int, description: str, unit: str = 'image') -> Iterator[T]:

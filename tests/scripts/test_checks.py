@@ -57,7 +57,7 @@ def test_one_check_of_each_kind_with_either_script(fails, few_digits, scripts, t
         (['--epochs', '0'], '--epochs must be from 1, got 0'),
         (['-b', '81'], '80 training images are fewer than one batch of 81'),
         (['--num-classes', '12'], '--num-classes 12 contradicts the data: there are 10 classes in'),
-        (['--config', 'nowhere.yaml'], '--config nowhere.yaml cannot be read: No such file or directory'),
+        (['--config', 'nowhere.yaml'], "--config: [Errno 2] No such file or directory: 'nowhere.yaml'"),
         (['--resume', 'none.pth'], '--resume: none.pth does not exist'),
         (['--model-kwargs', 'zzz=1'], 'test_dsk_resnext cannot be made with --model-kwargs zzz=1: '),
         (['--gp', 'zz'], 'test_dsk_resnext cannot be made with --gp zz: '),
@@ -77,10 +77,9 @@ def test_models_and_weights(train_fails, fails, few_digits):
 def test_flags_of_timms_own_script(fails, few_digits, timm_scripts):
     line = fails('train', few_digits, *FLAGS, '--lsb-swap', '2', '--naflex-loader')
     assert '--lsb-swap does not work with --naflex-loader' in line
-    line = fails('train', few_digits, *FLAGS, '--pretrained-path', 'x.pth')
-    assert '--pretrained-path is ignored without --pretrained' in line
-    line = fails('train', few_digits, *FLAGS, '--pretrained', '--pretrained-path', 'x.pth')
-    assert '--pretrained-path: x.pth does not exist' in line
+    for flags in ([], ['--pretrained']):
+        line = fails('train', few_digits, *FLAGS, *flags, '--pretrained-path', 'x.pth')
+        assert '--pretrained-path x.pth: expected a file, and --pretrained beside it' in line
     line = fails('train', few_digits, *FLAGS, '--criterion', 'pcl', '--bce-loss')
     assert 'leave --jsd-loss and --bce-loss out' in line
 
@@ -113,7 +112,7 @@ def test_checkpoints_that_cannot_be_used(train_fails, fails, few_digits, tmp_pat
         'folder': 'folder has no checkpoint: expected model_best.pth.tar or last.pth.tar',
         'four.pth': 'with 4 classes, which does not fit --model test_dsk_resnext with 10 classes',
         'other.pth': 'is a checkpoint of test_resnet with 10 classes, which does not fit --model test_dsk_resnext',
-        'm.pth': 'm.pth is damaged, the checksum of',
+        'm.pth': 'm.pth is damaged: the checksum of',
     }
     for name, sentence in expected.items():
         for flag in ('--resume', '--initial-checkpoint'):
@@ -143,16 +142,25 @@ def test_other_classes_than_the_checkpoints(train_fails, fails, few_digits, tmp_
 
 def test_a_run_is_not_overwritten(fails, few_digits, tmp_path, monkeypatch):
     monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
-    folder = tmp_path / 'output' / 'train' / 'mine'
-    folder.mkdir(parents=True)
-    (folder / 'summary.csv').write_text('kept')
-    line = fails('train', few_digits, *FLAGS, '--experiment', 'mine', allowed=[folder / 'summary.csv'])
-    assert line.endswith(
-        'output/train/mine holds a run already: resume it (--resume auto), or name another --experiment'
-    )
+    path = tmp_path / 'output' / 'train' / 'mine' / 'summary.csv'
+    path.parent.mkdir(parents=True)
+    path.write_text('epoch,loss\n0,1\n1,2\n')
+    line = ('train', few_digits, *FLAGS, '--experiment', 'mine')
+    said = fails(*line, allowed=[path])
+    assert said.endswith('train/mine holds a run already: resume it (--resume auto), or name another --experiment')
+    assert 'whose last.pth.tar is missing' in fails(*line, '--resume', 'auto', allowed=[path])
+    assert path.read_text() == 'epoch,loss\n0,1\n1,2\n'
     (tmp_path / 'file').write_text('')
-    line = fails('train', few_digits, *FLAGS, '--output', 'file/x', allowed=[folder / 'summary.csv'])
-    assert '--output file/x cannot be made: file is a file' in line
+    assert 'file/x' in fails(*line, '--output', 'file/x', allowed=[path])
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(few_digits, tmp_path, monkeypatch, scripts):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / 'output' / 'train' / 'mine' / 'summary.csv'
+    path.parent.mkdir(parents=True)
+    path.write_text('epoch,loss\n0,1\n')
+    assert main(['train', str(few_digits), *FLAGS, '--experiment', 'mine', '--resume', 'auto']) == 0
+    assert len(path.read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize('workers', ['1', '0'])

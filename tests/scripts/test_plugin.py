@@ -117,7 +117,7 @@ def test_folders_of_runs(tmp_path, experiment):
     if experiment:
         assert made == [str(tmp_path / 'name')] * 3
     else:
-        assert made == [str(tmp_path / name) for name in ('name', 'name-2', 'name-3')]
+        assert made == [str(tmp_path / name) for name in ('name', 'name-1', 'name-2')]
 
 
 def test_one_header_in_a_summary(tmp_path):

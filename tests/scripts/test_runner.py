@@ -107,7 +107,7 @@ def test_unnamed_runs_that_start_in_the_same_second_have_a_folder_each(few_digit
     for _ in range(2):
         assert main(['train', str(few_digits), *FLAGS, '--epochs', '1']) == 0
     names = sorted(path.name for path in (tmp_path / 'output' / 'train').iterdir())
-    assert names == ['20260102-030405-test_dsk_resnext-32', '20260102-030405-test_dsk_resnext-32-2']
+    assert names == ['20260102-030405-test_dsk_resnext-32', '20260102-030405-test_dsk_resnext-32-1']
 
 
 def test_scripts_are_modules_that_workers_find(tmp_path):

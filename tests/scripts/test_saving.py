@@ -202,15 +202,6 @@ def test_trim_summary(tmp_path, text, epoch, expected):
     assert names(tmp_path) == ['summary.csv']
 
 
-def test_records_without_their_checkpoint_are_not_thrown_away(saver, tmp_path):
-    (tmp_path / 'summary.csv').write_text('epoch,loss\n0,1\n1,2\n')
-    with pytest.raises(UserError, match=r'summary.csv belongs to a run whose last.pth.tar is missing'):
-        saver.take_up()
-    (tmp_path / 'summary.csv').write_text('epoch,loss\n0,1\n')  # killed before its first checkpoint
-    saver.take_up()
-    assert names(tmp_path) == []
-
-
 def test_auto_needs_a_name(few_digits, capsys):
     assert main(['train', str(few_digits), '--resume', 'auto']) == 2
     assert '--resume auto needs --experiment NAME' in capsys.readouterr().err

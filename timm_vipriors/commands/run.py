@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from ..errors import UserError
 from .common import add_parser
@@ -39,14 +38,7 @@ def run(args: argparse.Namespace) -> int:
     # which must not win over the installed one. Worker processes are given this path too.
     path_with_siblings = [*sys.path, os.path.dirname(os.path.abspath(path))]
     with mock.patch.object(sys, 'argv', [path, *args.args]), mock.patch.object(sys, 'path', path_with_siblings):
-        try:
-            runpy.run_path(path, run_name='__main__')
-        except AssertionError as e:  # of benchmark.py --bench profile
-            if 'fvcore needs to be installed' not in str(e):
-                raise
-            raise UserError(
-                f'{args.script} counts operations with fvcore, which is not installed: pip install fvcore'
-            ) from e
+        runpy.run_path(path, run_name='__main__')
     return 0
 
 
@@ -54,18 +46,11 @@ def find_script(name: str) -> str:
     """The path of a script: a file, or what `$TIMM_SCRIPTS` has under that name."""
     if os.path.isfile(name):
         return name
-    if os.path.dirname(name):
-        raise UserError(f'there is no file {name}')
-    checkout = os.environ.get('TIMM_SCRIPTS')
-    if not checkout:
+    if os.path.dirname(name) or not os.environ.get('TIMM_SCRIPTS'):
         raise UserError(
-            f'there is no file {name} here, and TIMM_SCRIPTS is not set: give the path of a script, or point the '
-            'variable at a checkout of pytorch-image-models'
+            f'there is no file {name}: give the path of a script, or with TIMM_SCRIPTS set to a checkout of '
+            f'pytorch-image-models the name of one there'
         )
-    stem = name.removesuffix('.py')
-    if not os.path.isfile(os.path.join(checkout, f'{stem}.py')):
-        scripts = ', '.join(sorted(path.stem for path in Path(checkout).glob('*.py')))
-        raise UserError(f'TIMM_SCRIPTS is {checkout!r}, which has no {stem}.py; its scripts: {scripts or "none"}')
     from ..scripts.runner import find_script as find_in_checkout
 
-    return str(find_in_checkout(stem))  # warns of a checkout of another version
+    return str(find_in_checkout(name.removesuffix('.py')))  # warns of a checkout of another version

@@ -3,7 +3,6 @@
 import argparse
 import shlex
 
-from ..errors import UserError
 from .common import add_parser
 
 
@@ -40,15 +39,11 @@ def _minutes(text: str) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
-    import torch
-
-    from ..files import first_line
     from ..recipes.small import Facts, choose
+    from ..scripts.flag_checks import check_device
 
-    try:
-        torch.empty(0, device=args.device)
-    except (RuntimeError, AssertionError) as e:
-        raise UserError(f'--device {args.device}: {first_line(e)}') from e
+    if args.device:
+        check_device(args.device)
     facts = Facts.of(args.data)
     minutes = args.minutes or facts.minutes
     choices = choose(facts, minutes / 5 if args.fast else minutes, args.device)

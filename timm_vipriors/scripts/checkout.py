@@ -19,10 +19,11 @@ def find_in_checkout(checkout: str, name: str) -> Path:
         UserError: If it is not there.
     """
     path = Path(checkout, f'{name}.py')
-    if not path.is_file():
+    if not os.path.isfile(path):
+        scripts = ', '.join(sorted(path.stem for path in Path(checkout).glob('*.py')))
         raise UserError(
-            f'TIMM_SCRIPTS is {checkout!r}, which has no {name}.py: point it at a checkout of pytorch-image-models, '
-            f'or unset it to use the bundled script'
+            f'TIMM_SCRIPTS is {checkout!r}, which has no {name}.py (its scripts: {scripts or "none"}): point it at a '
+            f'checkout of pytorch-image-models, or unset it to use the bundled train and validate'
         )
     return path
 

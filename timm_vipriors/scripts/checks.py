@@ -13,15 +13,16 @@ from typing import Any
 
 import timm
 
-from ..checkpoint import DATA_KEYS, Checkpoint, find_checkpoint
+from ..checkpoint import DATA_KEYS, Checkpoint
 from ..data.timm_sets import READERS
 from ..errors import UserError
-from ..files import damaged_part, first_names
+from ..files import first_names
 from .flag_checks import channels, check_values, flag_name
 from .folders import Folders, averaging_warning, precision_warning
 from .learning_rate import describe_update
 from .loggers import check_loggers
 from .ranks import is_primary, world_size
+from .saving import LAST
 
 CHECKPOINTS = ('resume', 'initial_checkpoint', 'checkpoint')  # the flags that name one
 
@@ -71,8 +72,7 @@ def check_run(name: str, args: argparse.Namespace, given: set[str], resuming: bo
     check_values(args)
     if name == 'train':
         check_loggers(args)
-        if not resuming:
-            check_run_folder(args)
+        check_run_folder(args, resuming)
     root = args.data_dir or args.data
     # one of timm's readers, which knows its data; timm takes any other name for a folder of images
     if args.dataset.lower().startswith(READERS):
@@ -127,48 +127,31 @@ def check_model(name: str, bulk: bool = False) -> None:
 def check_weights(args: argparse.Namespace) -> None:
     """Raise if published weights are asked for, or needed, that there are not."""
     path = getattr(args, 'pretrained_path', None)
-    if path:
-        if not args.pretrained:
-            raise UserError('--pretrained-path is ignored without --pretrained: add it, or use --initial-checkpoint')
-        if not os.path.isfile(path):
-            raise UserError(f'--pretrained-path: {path} does not exist')
-        return
+    if path and not (args.pretrained and os.path.isfile(path)):
+        raise UserError(f'--pretrained-path {path}: expected a file, and --pretrained beside it')
     needed = args.pretrained or getattr(args, 'checkpoint', None) == ''  # a validation script falls back on them
-    if needed and timm.is_model(args.model) and not timm.is_model_pretrained(args.model):
+    if needed and not path and timm.is_model(args.model) and not timm.is_model_pretrained(args.model):
         what = 'leave --pretrained out' if args.pretrained else 'name its weights with --checkpoint'
         raise UserError(f'there are no published weights for {args.model}: {what}')
 
 
 def read_checkpoints(args: argparse.Namespace, checked: Checked) -> Checkpoint | None:
-    """The checkpoint that a run resumes from or validates, mapped into memory; None without one.
+    """The checkpoint that a run resumes from, starts with or validates, mapped into memory; None without one.
 
     Raises:
-        UserError: If one is missing or damaged: torch does not compare the checksums in it.
+        UserError: If it is missing or damaged.
     """
-    read = None
+    checkpoint = None
     for flag in CHECKPOINTS:
-        given = getattr(args, flag, '')
-        if not given:
+        if not (given := getattr(args, flag, '')):
             continue
         try:
-            path = find_checkpoint(given)
-        except OSError as e:
-            raise UserError(f'{flag_name(flag)}: {e}') from e
-        if path != given:
-            checked.add(args, flag, path)
-        if not os.path.isfile(path):  # validate.py takes a folder of checkpoints too
-            continue
-        try:
-            damaged = damaged_part(path)
-        except Exception:  # zipfile and zlib each have their own; reading it will say what is wrong
-            damaged = None
-        if damaged is not None:
-            raise UserError(f'{path} is damaged, the checksum of {damaged!r} in it is wrong: use another checkpoint')
-        try:
-            read = Checkpoint.read(path, mmap=not path.endswith('.safetensors'))
+            checkpoint = Checkpoint.read(given, mmap=True)
         except (ValueError, OSError) as e:
-            raise UserError(str(e)) from e
-    return read
+            raise UserError(f'{flag_name(flag)}: {e}') from e
+        if checkpoint.path != given:  # the folder of a run
+            checked.add(args, flag, checkpoint.path)
+    return checkpoint
 
 
 def adopt(checkpoint: Checkpoint, args: argparse.Namespace, given: set[str], checked: Checked) -> None:
@@ -181,52 +164,43 @@ def adopt(checkpoint: Checkpoint, args: argparse.Namespace, given: set[str], che
     if checkpoint.description:
         names |= {key: checkpoint.get(key) for key in ('num_classes', *DATA_KEYS)}
     size = names.get('input_size')
+    if 'img_size' in given and size:  # a network may be tested at another size than it was trained at
+        del names['input_size']
+        if not getattr(args, 'input_size', None):
+            checked.add(args, 'in_chans', size[0])
     for key, value in names.items():
         if value is None or not hasattr(args, key):
             continue
         said = getattr(args, key)
-        if key == 'input_size' and 'img_size' in given:
-            continue  # a network may be tested at another size than it was trained at
         if key not in given or said in (None, '', {}):
             checked.add(args, key, value)
         elif key in ('model', 'num_classes', 'gp') and checkpoint.description and said != value:
             raise UserError(
                 f'{flag_name(key)} {said} contradicts {checkpoint.path}, which says {value}: leave the flag out'
             )
-    if 'img_size' in given and size and not getattr(args, 'input_size', None):
-        checked.add(args, 'in_chans', size[0])
 
 
-def resumed_rate(checkpoint: Checkpoint | None) -> float | None:
+def resumed_rate(checkpoint: Checkpoint) -> float | None:
     """The learning rate in a checkpoint's optimizer, where the schedule resumes; None without one."""
-    try:
-        group = checkpoint.content['optimizer']['param_groups'][0]
-        rate = group.get('initial_lr', group['lr'])
-    except (AttributeError, KeyError, IndexError, TypeError):
-        return None
-    return float(rate) if isinstance(rate, int | float) else None
+    groups = checkpoint.content.get('optimizer', {}).get('param_groups')
+    return groups[0].get('initial_lr', groups[0]['lr']) if groups else None
 
 
 def explain_checkpoint(args: argparse.Namespace, error: Exception) -> str | None:
     """What is wrong with the checkpoint that a script failed to load, or None if that is not why it failed."""
-    path = next((p for p in (getattr(args, flag, '') for flag in CHECKPOINTS) if p), None)
-    if path is None or not os.path.isfile(path):
-        return None
-    if isinstance(error, ValueError) and 'criterion' in str(error):
+    path = next((path for path in (getattr(args, flag, '') for flag in CHECKPOINTS) if path), None)
+    if path and isinstance(error, ValueError) and 'criterion' in str(error):
         return f'{path}: {error}'
-    try:
-        checkpoint = Checkpoint.read(path)
-        state = checkpoint.state_dict()
-    except (ValueError, OSError) as e:
-        return str(e)
-    if not (isinstance(error, RuntimeError) and 'loading state_dict' in str(error)):
+    if not (path and isinstance(error, RuntimeError) and 'loading state_dict' in str(error)):
         return None
+    checkpoint = Checkpoint.read(path, mmap=True)
     arch, classes = checkpoint.model or 'another model', checkpoint.num_classes
     if checkpoint.model in (None, args.model) and classes == args.num_classes:
-        return f'{path} does not fit --model {args.model}: its weights are named {first_names(state, 3)}'
+        names = first_names(checkpoint.state_dict(), 3)
+        return f'{checkpoint.path} does not fit --model {args.model}: its weights are named {names}'
     return (
-        f'{path} is a checkpoint of {arch} with {classes or "an unknown number of"} classes, which does not fit '
-        f'--model {args.model} with {args.num_classes or "its default number of"} classes'
+        f'{checkpoint.path} is a checkpoint of {arch} with {classes or "an unknown number of"} classes, which does not '
+        f'fit --model {args.model} with {args.num_classes or "its default number of"} classes'
     )
 
 
@@ -242,12 +216,9 @@ def check_classes(folders: Folders, args: argparse.Namespace, checkpoint: Checkp
         unknown = sorted(set(names) - set(trained))
         missing = sorted(set(trained) - set(names)) if getattr(args, 'resume', '') else []
         if unknown or missing:
-            raise UserError(
-                f'{folders.root} has other classes than {checkpoint.path}: '
-                + '; '.join(
-                    f'{what} {first_names(which)}' for what, which in (('new', unknown), ('missing', missing)) if which
-                )
-            )
+            found = {'new': unknown, 'missing': missing}
+            others = '; '.join(f'{what} {first_names(which)}' for what, which in found.items() if which)
+            raise UserError(f'{folders.root} has other classes than {checkpoint.path}: {others}')
         names = trained
     if args.num_classes is not None and args.num_classes != len(names):
         raise UserError(
@@ -257,13 +228,14 @@ def check_classes(folders: Folders, args: argparse.Namespace, checkpoint: Checkp
     return names
 
 
-def check_run_folder(args: argparse.Namespace) -> None:
-    """Raise if the run would overwrite another one, or its folder would lie in a file."""
-    output = Path(args.output or './output/train')
-    for path in (output, *output.parents):
-        if path.is_file():
-            raise UserError(f'--output {args.output} cannot be made: {path} is a file')
-    if args.experiment and not args.resume and (output / args.experiment / 'summary.csv').exists():
+def check_run_folder(args: argparse.Namespace, resuming: bool) -> None:
+    """Raise if the run would overwrite another one; one that was killed before its first checkpoint may start again."""
+    summary = Path(args.output or './output/train', args.experiment, 'summary.csv')
+    if not args.experiment or args.resume or not summary.exists():
+        return
+    if not resuming:
         raise UserError(
-            f'{output / args.experiment} holds a run already: resume it (--resume auto), or name another --experiment'
+            f'{summary.parent} holds a run already: resume it (--resume auto), or name another --experiment'
         )
+    if summary.read_text(encoding='utf-8').count('\n') > 2:
+        raise UserError(f'{summary} belongs to a run whose {LAST} is missing: restore it, or name another --experiment')

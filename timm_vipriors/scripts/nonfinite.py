@@ -26,7 +26,7 @@ class LossGuard:
     def __init__(self, skip: bool = False) -> None:
         self.skip = skip
         self.skipped = 0
-        self._batches = self._epoch = self._batch = 0
+        self._epoch = self._batch = -1
         self._loader: Any = None
         self._hooks: list[Any] = []
         self._buffers: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -82,14 +82,8 @@ class LossGuard:
 
     def _count(self) -> None:
         """Find the place of the batch that was computed, both counted from 0."""
-        epoch = getattr(getattr(self._loader, 'dataset', None), 'epoch', None)
-        if epoch is None:  # of a data set that is not told: as if the run had begun with epoch 0
-            self._epoch, self._batch = divmod(self._batches, len(self._loader) if self._loader is not None else 2**63)
-        elif int(epoch) != self._epoch or self._batches == 0:
-            self._epoch, self._batch = int(epoch), 0
-        else:
-            self._batch += 1
-        self._batches += 1
+        epoch = int(getattr(getattr(self._loader, 'dataset', None), 'epoch', 0))  # as the script has told the data set
+        self._epoch, self._batch = epoch, self._batch + 1 if epoch == self._epoch else 0
 
     def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
         self._restore()

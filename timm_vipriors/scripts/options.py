@@ -197,7 +197,7 @@ def add_our_options(parser: argparse.ArgumentParser) -> None:
 
     group = parser.add_argument_group('timm-vipriors')
     text = f"training loss in place of the script's own: {', '.join(BASES)}, each also with +center, +tsl, +center+tsl"
-    flag(group, '--criterion', type=_loss_spec, metavar='SPEC', help=text)
+    flag(group, '--criterion', metavar='SPEC', help=text)
     text = 'its arguments, such as gamma=2 xent_weight=0.1'
     flag(group, '--criterion-kwargs', nargs='+', default={}, action=KeyValues, metavar='K=V', help=text)
     text = """tree of the classes for +tsl, as `timm-vipriors hierarchy` writes it; without one, --criterion-kwargs
@@ -216,15 +216,6 @@ def add_our_options(parser: argparse.ArgumentParser) -> None:
     flag(group, '--no-amp', dest='amp', action='store_false', default=argparse.SUPPRESS, help=text)  # --amp has one
     text = 'where the loss or a gradient is NaN or infinite: stop, or skip the update and count'
     flag(group, '--nonfinite', choices=('stop', 'skip'), default='stop', help=text)
-
-
-def _loss_spec(text: str) -> str:
-    from ..loss.factory import check_spec
-
-    try:
-        return check_spec(text)
-    except ValueError as e:
-        raise argparse.ArgumentTypeError(str(e)) from None
 
 
 def describe(parser: argparse.ArgumentParser, name: str) -> None:

@@ -261,19 +261,9 @@ class Plugin:
         utils.update_summary(epoch, train_metrics, eval_metrics, filename, lr=lr, **kwargs)
         self.loggers.log_tensorboard(folder, epoch, {'train': train_metrics, 'eval': eval_metrics or {}}, lr)
 
-    def get_outdir(self, path: str, *paths: str, inc: bool = False) -> str:
+    def get_outdir(self, *paths: str, inc: bool = False) -> str:
         """timm's `get_outdir`, but two runs without a name that start in the same second get a folder each."""
-        folder = os.path.join(path, *paths)
-        if getattr(self.args, 'experiment', ''):
-            return utils.get_outdir(path, *paths, inc=inc)
-        for number in range(1, 1000):
-            unique = folder if number == 1 else f'{folder}-{number}'
-            try:
-                os.makedirs(unique)
-            except FileExistsError:
-                continue
-            return unique
-        raise UserError(f'{folder} exists, and so do 998 more of the name: name an --experiment')
+        return utils.get_outdir(*paths, inc=inc or not getattr(self.args, 'experiment', ''))
 
 
 def make_swap(args: argparse.Namespace) -> LSBSwap | None:

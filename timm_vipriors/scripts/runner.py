@@ -1,7 +1,6 @@
 """Runs a training or validation script, timm's own or the bundled one, with our parts plugged in (see `Plugin`)."""
 
 import argparse
-import errno
 import importlib.util
 import os
 import signal
@@ -15,18 +14,19 @@ from unittest import mock
 
 import timm
 import torch
+import yaml
 
 from ..data.datasets import CorruptImageError
 from ..errors import UserError
-from ..files import default_workers
+from ..files import default_workers, first_line, first_names
 from .checkout import find_checkout, find_in_checkout, version_warning
 from .checks import check_run, explain_checkpoint
-from .flag_checks import check_config, given_arguments
+from .flag_checks import given_arguments
 from .loss_spec import LossSpec
 from .options import add_our_options, describe
 from .plugin import Plugin, make_swap
 from .ranks import is_primary
-from .saving import Saver, find_last
+from .saving import LAST, Saver, find_last
 
 NEEDED = ('parser', 'main', 'create_dataset', 'create_loader', 'create_model')  # of a script
 
@@ -47,9 +47,6 @@ def run(name: str, argv: Sequence[str]) -> int:
     script = prepare_script(name)
     training = name == 'train'
     with mock.patch.object(sys, 'argv', [script.parser.prog, *argv]):
-        config = _config_file(argv)
-        if training and config:
-            check_config(script.parser, config)
         args = parse_args(script)
         resuming = training and args.resume == 'auto'
         if resuming:
@@ -109,14 +106,19 @@ def default_device() -> str:
 
 
 def parse_args(script: ModuleType) -> argparse.Namespace:
-    """The script's arguments, as it will parse them itself."""
-    return script._parse_args()[0] if hasattr(script, '_parse_args') else script.parser.parse_args()
+    """The script's arguments, as it will parse them itself; names in a --config that are no flags are warned of.
 
-
-def _config_file(argv: Sequence[str]) -> str:
-    only = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    only.add_argument('-c', '--config', default='')
-    return only.parse_known_args(argv)[0].config
+    Raises:
+        UserError: If a --config cannot be read, or is not of lines of "name: value".
+    """
+    try:
+        args = script._parse_args()[0] if hasattr(script, '_parse_args') else script.parser.parse_args()
+    except (OSError, TypeError, ValueError, yaml.YAMLError) as e:
+        raise UserError(f'--config: {first_line(e)}') from e
+    unknown = vars(args).keys() - {action.dest for action in script.parser._actions}
+    if unknown and is_primary():
+        print(f'warning: --config has names that are no flags: {first_names(sorted(unknown))}', file=sys.stderr)
+    return args
 
 
 @contextmanager
@@ -128,11 +130,7 @@ def _interrupts() -> Iterator[list[int]]:
         seen.append(number)
         raise KeyboardInterrupt
 
-    try:
-        before = signal.signal(signal.SIGINT, note)
-    except ValueError:  # not in the main thread, which alone gets signals
-        yield seen
-        return
+    before = signal.signal(signal.SIGINT, note)
     try:
         yield seen
     finally:
@@ -147,10 +145,10 @@ def explained_errors(args: argparse.Namespace) -> Iterator[None]:
     except CorruptImageError as e:
         traceback.clear_frames(e.__traceback__)  # which keep the loader, whose processes end with it
         raise UserError(e.sentence) from e
-    except OSError as e:
-        if e.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise UserError(f'{e.filename or "a file of the run"} could not be written: the disk is full') from e
+    except BrokenPipeError:
+        raise
+    except OSError as e:  # such as a full disk
+        raise UserError(str(e)) from e
     except Exception as e:
         sentence = explain_checkpoint(args, e)
         if sentence is None and 'Padding size should be less than' in str(e):
@@ -164,7 +162,7 @@ def report_end(saver: Saver, metric: str, interrupted: bool) -> None:
     """The last lines of a run: the best result and where it is, or how to resume."""
     folder = saver.checkpoint_dir
     if interrupted:
-        last = os.path.join(folder, 'last.pth.tar')
+        last = os.path.join(folder, LAST)
         if os.path.exists(last):
             print(f'Interrupted. To resume, repeat the command with --resume {last}')
         else:

@@ -4,9 +4,7 @@ timm's saver writes to a temporary file, then removes the old checkpoint and ren
 between has none. A full disk leaves half a file. A resumed run of an older timm forgets which epoch was best.
 """
 
-import csv
 import glob
-import io
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -67,7 +65,7 @@ class Saver(utils.CheckpointSaver):
             _remove(os.path.join(self.checkpoint_dir, name))
         last = os.path.join(self.checkpoint_dir, LAST)
         if not os.path.exists(last):
-            forget_first_record(self.checkpoint_dir)
+            _remove(os.path.join(self.checkpoint_dir, 'summary.csv'))  # at most a row: see check_run_folder
             return
         epoch, metric = _epoch_and_metric(last)
         trim_summary(self.checkpoint_dir, epoch)
@@ -103,40 +101,22 @@ def find_last(args: Any) -> str:
     return path if os.path.exists(path) else ''
 
 
-def forget_first_record(folder: str) -> None:
-    """Remove a summary.csv that a run left which was killed before its first checkpoint.
-
-    Raises:
-        UserError: If it has more than one epoch: then there was a checkpoint.
-    """
-    path = os.path.join(folder, 'summary.csv')
-    if not os.path.exists(path):
-        return
-    with open(path, encoding='utf-8') as f:
-        text = f.read()
-    if not 'epoch,'.startswith(text[:6]) or text.count('\n') > 2:
-        raise UserError(f'{path} belongs to a run whose {LAST} is missing: restore it, or name another --experiment')
-    os.remove(path)
-
-
 def trim_summary(folder: str, epoch: int) -> None:
     """Keep the rows of summary.csv up to an epoch, each once: those of later epochs will be written again."""
     path = os.path.join(folder, 'summary.csv')
     if not os.path.exists(path):
         return
     with open(path, newline='', encoding='utf-8') as f:
-        text = f.read()
-    whole = text[: text.rfind('\n') + 1]  # the last line may be torn
-    rows = list(csv.reader(io.StringIO(whole)))
-    kept: dict[int, list[str]] = {int(row[0]): row for row in rows[1:] if row and row[0].isdigit()}
-    kept = {number: row for number, row in sorted(kept.items()) if number <= epoch and len(row) == len(rows[0])}
-    if not kept:  # of another run, or none
-        return
-    out = io.StringIO(newline='')
-    csv.writer(out, lineterminator='\n' if '\r\n' not in text else '\r\n').writerows([rows[0], *kept.values()])
-    if out.getvalue() != text:
+        header, *rows = f.read().splitlines(keepends=True) or ['']
+    kept: dict[int, str] = {}
+    for row in rows:
+        number = row.partition(',')[0]
+        torn = not row.endswith('\n') or row.count(',') != header.count(',')
+        if number.isdecimal() and int(number) <= epoch and not torn:
+            kept[int(number)] = row
+    if kept:  # else they are of another run
         with atomic_write(path) as partial:
-            partial.write_text(out.getvalue(), encoding='utf-8', newline='')
+            partial.write_text(''.join([header, *(kept[number] for number in sorted(kept))]), 'utf-8', newline='')
 
 
 def _not_finite(module: torch.nn.Module) -> Iterator[str]:
@@ -148,7 +128,7 @@ def _not_finite(module: torch.nn.Module) -> Iterator[str]:
 
 def _epoch_and_metric(path: str) -> tuple[int, float | None]:
     try:
-        checkpoint: Mapping[str, Any] = read_checkpoint(path, mmap=True)
+        checkpoint: Mapping[str, Any] = read_checkpoint(path, mmap=True, checksums=False)
         return int(checkpoint['epoch']), checkpoint.get('metric')
     except (ValueError, KeyError) as e:
         raise UserError(f'{path} is not a checkpoint of a training run: remove it, or resume from another one') from e
