@@ -66,9 +66,10 @@ def test_a_hub_folder_says_it_in_its_config(model, tmp_path):
         assert (checkpoint.model, checkpoint.class_names) == (MODEL, list('abcdefg'))
         assert [checkpoint.get(key) for key in cfg] == list(cfg.values())
         assert checkpoint.get('model_kwargs') == {'x': 1}
-    (tmp_path / 'config.json').write_text('{')
-    with pytest.raises(ValueError, match=r'config\.json is not'):
-        Checkpoint.read(tmp_path)
+    for text in ('{', '[1]', '{"pretrained_cfg": [1]}', '"x"'):
+        (tmp_path / 'config.json').write_text(text)
+        with pytest.raises(ValueError, match=r'config\.json is not'):
+            Checkpoint.read(tmp_path)
 
 
 def test_averaged_weights(model, tmp_path):
@@ -77,7 +78,8 @@ def test_averaged_weights(model, tmp_path):
         saved(content, tmp_path / 'm.pth').classifier_weight(use_ema=True)
     content['state_dict_ema'] = {'fc.weight': torch.ones(7, 3)}
     assert saved(content, tmp_path / 'm.pth').classifier_weight(use_ema=True).tolist() == [[1] * 3] * 7
-    assert torch.equal(saved(content, tmp_path / 'm.pth').classifier_weight(), model.fc.weight)
+    assert saved(content, tmp_path / 'm.pth').classifier_weight().tolist() == [[1] * 3] * 7
+    assert torch.equal(saved(content, tmp_path / 'm.pth').classifier_weight(use_ema=False), model.fc.weight)
 
 
 @pytest.mark.parametrize('known', [True, False])

@@ -21,7 +21,7 @@ from .files import read_checkpoint
 DESCRIPTION = 'timm_vipriors'  # the key in a checkpoint
 DATA_KEYS = ('input_size', 'mean', 'std', 'interpolation', 'crop_pct', 'crop_mode')
 _OF_A_RUN = ('model_best.pth.tar', 'last.pth.tar')
-_OF_A_HUB_FOLDER = ('model.safetensors', 'pytorch_model.bin')
+HUB_WEIGHTS = ('model.safetensors', 'pytorch_model.bin')
 # where timm's, torchvision's and most other models keep their last layer, the most specific name first
 _CLASSIFIERS = (
     'head.fc.fc2 head.fc2 head.fc head.head.l head.l head.linear head.classifier.linear heads.head heads.0 head fc '
@@ -48,7 +48,7 @@ def find_checkpoint(path: str | os.PathLike) -> str:
         if not os.path.exists(path):
             raise FileNotFoundError(f'{path} does not exist: expected a checkpoint, or the folder of a run')
         return path
-    for name in (*_OF_A_RUN, *_OF_A_HUB_FOLDER):
+    for name in (*_OF_A_RUN, *HUB_WEIGHTS):
         if os.path.isfile(os.path.join(path, name)):
             return os.path.join(path, name)
     raise FileNotFoundError(f'{path} has no checkpoint: expected {" or ".join(_OF_A_RUN)} in the folder of a run')
@@ -117,14 +117,23 @@ class Checkpoint:
         except ValueError:
             return None
 
-    def state_dict(self, use_ema: bool = False) -> dict[str, torch.Tensor]:
+    def has_ema(self) -> bool:
+        """Whether it has averaged weights, of which are the figures in the log and summary.csv of its run."""
+        return self.content.get('state_dict_ema') is not None
+
+    def state_dict(self, use_ema: bool | None = None) -> dict[str, torch.Tensor]:
         """The weights by their names in the model, without the prefixes of wrappers (DDP, torch.compile, Lightning …).
+
+        Args:
+            use_ema: The averaged weights or the plain ones; None, as timm's `load_state_dict`, for the averaged ones
+                where there are any.
 
         Raises:
             ValueError: If averaged weights are asked for and there are none, or there are no weights at all.
         """
-        if use_ema and 'state_dict_ema' not in self.content:
+        if use_ema and not self.has_ema():
             raise ValueError(f'{self.path} has no averaged weights: leave --use-ema out, or train with --model-ema')
+        use_ema = self.has_ema() if use_ema is None else use_ema
         inner = self.content.get('model')  # where some training scripts other than timm's have it
         state = self.content.get('state_dict', inner if isinstance(inner, dict) else self.content)
         state = self.content['state_dict_ema'] if use_ema else state
@@ -133,7 +142,7 @@ class Checkpoint:
         state = {key: value for key, value in state.items() if isinstance(key, str)}
         return _unwrapped(state, (*self._classifier_names(), *_CLASSIFIERS))
 
-    def classifier_weight(self, use_ema: bool = False) -> torch.Tensor:
+    def classifier_weight(self, use_ema: bool | None = None) -> torch.Tensor:
         """The classifier's weight (C, D); a 1×1 convolution is taken as the linear layer that it is.
 
         It is found by the model's name where timm knows it, else by the names that classifiers usually have.
@@ -176,10 +185,12 @@ def _unwrapped(state: dict[str, Any], classifiers: tuple[str, ...]) -> dict[str,
 def _hub_config(path: str) -> dict[str, Any]:
     """The description in the config.json beside the weights of a hub folder, {} where there is none."""
     config = Path(path).with_name('config.json')
-    if os.path.basename(path) not in _OF_A_HUB_FOLDER or not config.is_file():
+    if os.path.basename(path) not in HUB_WEIGHTS or not config.is_file():
         return {}
     try:
         said = json.loads(config.read_text(encoding='utf-8'))
+        if not isinstance(said, dict) or not isinstance(said.get('pretrained_cfg', {}), dict):
+            raise ValueError('expected an object, and in it another one as pretrained_cfg')
     except ValueError as e:
         raise ValueError(f'{config} is not the config.json of a model: {e}') from e
     cfg = said.get('pretrained_cfg', said)  # one level in folders of old versions of timm

@@ -1,6 +1,8 @@
 """A classifier is what the checkpoint says: loaded again it gives what the trained model gave."""
 
 import argparse
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -206,3 +208,52 @@ def test_unknown_settings_and_missing_files(described, tmp_path):
         load_classifier(None)
     with pytest.raises(ValueError, match='no published weights for test_dsk_resnext'):
         load_classifier(None, model=MODEL)
+
+
+def test_averaged_weights_are_the_default_as_in_timm(described, network, photo, tmp_path):
+    content = torch.load(described, weights_only=True)
+    averaged = {key: value * 0.9 if 'fc' in key else value for key, value in network.state_dict().items()}
+    torch.save({**content, 'state_dict_ema': averaged}, described)
+    theirs = timm.create_model(MODEL, num_classes=5, global_pool='avgmax', checkpoint_path=str(described)).eval()
+    wanted = expected(theirs, photo)
+    assert wanted != expected(network, photo)
+    assert_same(load_classifier(described)(photo), wanted)
+    assert_same(load_classifier(described, use_ema=True)(photo), wanted)
+    assert_same(load_classifier(described, use_ema=False)(photo), expected(network, photo))
+
+
+def test_from_the_hub(described, network, photo, tmp_path, monkeypatch):
+    """What timm's `push_to_hf_hub` uploads, with the hub in a folder."""
+    hub = tmp_path / 'hub'
+
+    class Api:
+        def __init__(self, **kwargs): ...
+
+        def create_repo(self, repo_id, **kwargs):
+            assert repo_id == 'me/photos'
+            return argparse.Namespace(repo_id=repo_id)
+
+        def file_exists(self, **kwargs):
+            return False
+
+        def upload_folder(self, folder_path, **kwargs):
+            shutil.copytree(folder_path, hub)
+
+    monkeypatch.setattr('timm.models._hub.HfApi', Api)
+    classifier = load_classifier(described)
+    config = {'label_names': classifier.class_names}
+    timm.models.push_to_hf_hub(classifier.model, 'me/photos', model_config=config)
+    asked = []
+
+    def download(repo_id, allow_patterns):
+        asked.append(repo_id)
+        assert {'config.json', 'model.safetensors'} <= set(allow_patterns) <= set(os.listdir(hub))
+        if repo_id != 'me/photos':
+            raise RuntimeError('404')
+        return str(hub)
+
+    monkeypatch.setattr('huggingface_hub.snapshot_download', download)
+    assert_same(load_classifier('hf-hub:me/photos')(photo), expected(network, photo))
+    with pytest.raises(ValueError, match='hf-hub:me/other cannot be fetched: 404'):
+        load_classifier('hf-hub:me/other')
+    assert asked == ['me/photos', 'me/other']

@@ -52,7 +52,7 @@ def config(model):
     )
 
 
-def load_model(checkpoint, key='state_dict'):
+def load_model(checkpoint, key='state_dict_ema'):
     model = timm.create_model(MODEL, num_classes=10)
     with torch.serialization.safe_globals([argparse.Namespace]):
         model.load_state_dict(torch.load(checkpoint, weights_only=True)[key])
@@ -126,9 +126,10 @@ def test_batches_workers_and_seed(checkpoint, few_digits, tmp_path):
 def test_averaged_weights_and_precision(checkpoint, few_digits, tmp_path):
     common = [few_digits, '--checkpoint', checkpoint, '--workers', 1]
     paths = sorted((few_digits / 'validation').rglob('*.png'))
-    run(*common, '-o', tmp_path / 'ema.npz', '--ema', '--reparam', '--channels-last')
-    expected = reference(load_model(checkpoint, 'state_dict_ema'), paths, 'none')
-    assert np.abs(read(tmp_path / 'ema.npz')['scores'] - expected).max() < 2e-5
+    for flag, key in (('--ema', 'state_dict_ema'), ('--no-ema', 'state_dict')):
+        run(*common, '-o', tmp_path / 'ema.npz', flag, '--reparam', '--channels-last', '--force')
+        expected = reference(load_model(checkpoint, key), paths, 'none')
+        assert np.abs(read(tmp_path / 'ema.npz')['scores'] - expected).max() < 2e-5
     run(*common, '-o', tmp_path / 'amp.npz', '--amp', '--amp-dtype', 'bfloat16')
     difference = np.abs(read(tmp_path / 'amp.npz')['scores'] - reference(load_model(checkpoint), paths, 'none')).max()
     assert 1e-5 < difference < 0.1

@@ -120,6 +120,9 @@ def test_both_figures_of_a_run_with_averages_are_logged(few_digits, tmp_path, mo
     assert main(['train', str(few_digits), *FLAGS, '--epochs', '1', '--model-ema', '--experiment', 'a']) == 0
     assert re.search(r'top1 [\d.]+, averaged weights: [\d.]+ \(best', caplog.text)
     assert 'of the averaged weights are still the initial ones' in capsys.readouterr().err
+    for flag, notes in (([], 1), (['--use-ema'], 0)):
+        assert main(['validate', str(few_digits), '--checkpoint', 'output/train/a', '--workers', '1', *flag]) == 0
+        assert capsys.readouterr().err.count('note: these are the plain weights of output/train/a/') == notes
 
 
 def test_a_run_folder_stands_for_its_best_checkpoint(few_digits, scripts, tmp_path, monkeypatch, capsys):

@@ -51,7 +51,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     induce.add_argument('checkpoint', metavar='CHECKPOINT', help=of)
     default = ' (default: those in the checkpoint, else the classes are numbered)'
     induce.add_argument('--classes', metavar='FILE', help=_CLASSES + default)
-    induce.add_argument('--use-ema', action='store_true', help='take the averaged weights')
+    averaged = 'averaged weights, or the plain ones (default: averaged where there are any)'
+    induce.add_argument('--use-ema', action=argparse.BooleanOptionalAction, help=averaged)
 
     description = 'Make a tree of named groups, which a JSON file lists for each class, outermost first.'
     groups = action('groups', run_groups, 'make a tree from groups', description, _GROUPS)

@@ -20,7 +20,7 @@ alone."""
 _EXAMPLES = [
     'timm-vipriors predict photo.jpg --checkpoint output/train/RUN',
     'timm-vipriors predict DATA --checkpoint output/train/RUN/last.pth.tar \\\n    -o scores.npz',
-    'timm-vipriors predict DATA --checkpoint last.pth.tar --ema --tta ten-crop \\\n    --amp -o scores.npz',
+    'timm-vipriors predict DATA --checkpoint last.pth.tar --tta ten-crop \\\n    --amp -o scores.npz',
     'timm-vipriors predict TEST_IMAGES --checkpoint last.pth.tar \\\n'
     '    --classes DATA/train --tta randaug:3 --submission test.csv',
     'timm-vipriors predict DATA --checkpoint output/train/RUN \\\n    --hierarchy tree.json',
@@ -55,7 +55,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag(parser, '--hierarchy', metavar='FILE', help='tree of the classes, to show its decisions')
     checkpoint = "of timm's train script, a state dict, or the folder of a run or of the hub"
     flag(parser, '--checkpoint', default='', metavar='FILE', help=checkpoint)
-    flag(parser, '--ema', '--use-ema', action='store_true', help='take the averaged weights')
+    averaged = 'averaged weights, or the plain ones (default: averaged where there are any)'
+    flag(parser, '--ema', '--use-ema', action=argparse.BooleanOptionalAction, help=averaged)
     flag(parser, '--tta', default='none', metavar='VIEWS', help='none, hflip, ten-crop or randaug:N')
     flag(parser, '--aa', metavar='POLICY', help="of randaug:N, the training's own if not given")
     group = parser.add_argument_group('data')

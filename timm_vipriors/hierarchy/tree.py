@@ -90,14 +90,14 @@ class ClassHierarchy:
 
     @classmethod
     def from_checkpoint(
-        cls, path: str | os.PathLike, class_names: Sequence[str] | None = None, use_ema: bool = False
+        cls, path: str | os.PathLike, class_names: Sequence[str] | None = None, use_ema: bool | None = None
     ) -> 'ClassHierarchy':
         """The hierarchy induced from the classifier in a checkpoint.
 
         Args:
             path: A checkpoint of timm's train script, the folder of a run, a bare state dict, or a .safetensors file.
             class_names: A name for each class. None takes the checkpoint's, if it has any.
-            use_ema: Take the averaged weights instead of the trained ones.
+            use_ema: The averaged weights or the plain ones; None for the averaged ones where there are any.
 
         Raises:
             ValueError: If the file cannot be read or has no classifier, or the names are not the checkpoint's.

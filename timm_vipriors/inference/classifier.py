@@ -14,7 +14,7 @@ from timm.data.loader import adapt_to_chs
 from timm.utils import reparameterize_model
 from torch import nn
 
-from ..checkpoint import DATA_KEYS, DESCRIPTION, Checkpoint
+from ..checkpoint import DATA_KEYS, DESCRIPTION, HUB_WEIGHTS, Checkpoint
 from ..data.datasets import decode
 from ..files import atomic_write, first_line, first_names
 from .predict import check_class_names, predict, probabilities
@@ -114,7 +114,7 @@ def load_classifier(
     *,
     model: str | None = None,
     class_names: Sequence[str] | None = None,
-    use_ema: bool = False,
+    use_ema: bool | None = None,
     device: torch.device | str | None = None,
     fuse: bool = False,
     **settings: Any,
@@ -122,11 +122,13 @@ def load_classifier(
     """Load a trained model with its classes and the preparation of its images, as the checkpoint describes them.
 
     Args:
-        checkpoint: A checkpoint, the folder of a run (its best checkpoint), or a hub folder (timm's `save_for_hf`).
-            None takes the weights that timm publishes of the model.
+        checkpoint: A checkpoint, the folder of a run (its best checkpoint), a hub folder (timm's `save_for_hf`), or
+            hf-hub:USER/NAME, what timm's `push_to_hf_hub` pushed. None takes the weights that timm publishes of the
+            model.
         model: The model's name, where the checkpoint does not say it.
         class_names: The classes in order, where the checkpoint does not name them.
-        use_ema: Take the averaged weights.
+        use_ema: The averaged weights or the plain ones; None, as in timm, for the averaged ones where there are any, of
+            which are the figures in the log and summary.csv of the run.
         device: Where to compute, the CPU by default.
         fuse: Fuse what can be fused, for speed.
         **settings: What wins over the checkpoint's own: `num_classes`, `in_chans`, `gp`, `model_kwargs`, `img_size`,
@@ -138,7 +140,7 @@ def load_classifier(
     """
     if unknown := settings.keys() - set(SETTINGS):
         raise TypeError(f'unknown settings {first_names(unknown)}: expected {", ".join(SETTINGS)}')
-    source = None if checkpoint is None else Checkpoint.read(os.fspath(checkpoint).removeprefix('local-dir:'))
+    source = None if checkpoint is None else Checkpoint.read(_local(os.fspath(checkpoint)))
     name = model or (source and source.model)
     if name is None:
         raise ValueError(
@@ -182,6 +184,20 @@ def load_classifier(
         given = ', '.join(f'{key} {values[key]}' for key in DATA_KEYS if values.get(key))
         raise ValueError(f'{name} cannot classify images with {given or "its settings"}: {first_line(e)}') from e
     return classifier
+
+
+def _local(checkpoint: str) -> str:
+    """The path of a checkpoint, which is fetched from the hub if it is there."""
+    if not checkpoint.startswith('hf-hub:'):
+        return checkpoint.removeprefix('local-dir:')
+    import huggingface_hub  # comes with timm
+
+    try:
+        return huggingface_hub.snapshot_download(
+            checkpoint.removeprefix('hf-hub:'), allow_patterns=['config.json', *HUB_WEIGHTS]
+        )
+    except Exception as e:  # the hub's own, and those of its HTTP library
+        raise ValueError(f'{checkpoint} cannot be fetched: {first_line(e)}') from e
 
 
 def _create(name: str, values: dict[str, Any], pretrained: bool) -> nn.Module:
@@ -229,7 +245,7 @@ def _resolved(settings: dict[str, Any], source: Checkpoint | None) -> dict[str, 
     return {**values, 'input_size': size and (channels, *size[1:])}
 
 
-def _with_weights(network: nn.Module, name: str, source: Checkpoint, use_ema: bool) -> nn.Module:
+def _with_weights(network: nn.Module, name: str, source: Checkpoint, use_ema: bool | None) -> nn.Module:
     """The network with the weights of a checkpoint; a fused network for those of one."""
     state = source.state_dict(use_ema)
     for candidate in (lambda: network, lambda: reparameterize_model(network.eval())):

@@ -67,6 +67,12 @@ def check_run(name: str, args: argparse.Namespace, given: set[str], resuming: bo
     checkpoint = read_checkpoints(args, checked)
     if name == 'validate' and checkpoint is not None:
         adopt(checkpoint, args, given, checked)
+        if checkpoint.has_ema() and not args.use_ema:
+            print(
+                f'note: these are the plain weights of {checkpoint.path}; the figures in the log and summary.csv of '
+                f'its run are those of the averaged ones, which --use-ema takes',
+                file=sys.stderr,
+            )
     check_model(args.model, bulk=name == 'validate')
     check_weights(args)
     check_values(args)
