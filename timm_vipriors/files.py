@@ -133,6 +133,18 @@ def first_names(names: Iterable[object], most: int = 5) -> str:
     return ', '.join(map(printable, names[:most])) + more
 
 
+def quoted(names: Iterable[object]) -> str:
+    """The first few names in quotes."""
+    return first_names(map(repr, names))
+
+
+def name_differences(names: Iterable[str], expected: Iterable[str]) -> str:
+    """Which names are missing and which are not known, as part of a sentence; empty if they are the same."""
+    given, known = set(names), set(expected)
+    parts = {'missing are': known - given, 'not known are': given - known}
+    return ', '.join(f'{what} {quoted(sorted(which, key=repr))}' for what, which in parts.items() if which)
+
+
 def repeated(items: Iterable[T]) -> list[T]:
     """Those that are there more than once."""
     return [item for item, count in Counter(items).items() if count > 1]

@@ -17,8 +17,8 @@ from .loss.base import soft_labels
 class FeatureModule(nn.Module):
     """A model and its criterion: the module that is optimised, wrapped and averaged as one.
 
-    The features are what the model gives its classifier while it computes the logits, so the logits are the model's
-    own. A forward pre-hook on the classifier records them; nothing is recorded when the model is called on its own.
+    The features are the input of the classifier, which a forward pre-hook records while the model computes its logits;
+    nothing is recorded when the model is called on its own.
 
     Args:
         model: A timm model.
@@ -30,7 +30,16 @@ class FeatureModule(nn.Module):
         criterion needs no features.
 
     Raises:
-        ValueError: If the criterion needs features and the model has no classifier of its own, or several.
+        ValueError: If the criterion needs features and the model has no classifier, or several.
+
+    Examples:
+        >>> import timm
+        >>> from timm_vipriors.loss import CenterLoss
+        >>> model = timm.create_model('test_dsk_resnext', num_classes=10)
+        >>> module = FeatureModule(model, CenterLoss(num_classes=10, feature_dim=feature_dim(model)))
+        >>> logits, features = module(torch.randn(4, 3, 64, 64))
+        >>> logits.shape, features.shape
+        (torch.Size([4, 10]), torch.Size([4, 384]))
     """
 
     def __init__(self, model: nn.Module, criterion: nn.Module) -> None:
@@ -47,9 +56,8 @@ class FeatureModule(nn.Module):
                 )
             self.recorder = InputRecorder()
             classifier.register_forward_pre_hook(self.recorder)
-        attach = getattr(criterion, 'attach', None)
-        if attach is not None and classifier is not None:
-            attach(classifier)  # for criteria that learn from it, such as a tree that grows
+        if hasattr(criterion, 'attach') and classifier is not None:
+            criterion.attach(classifier)  # for a tree that is induced online
 
     def forward(self, input: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         if self.recorder is None:
@@ -68,22 +76,29 @@ class FeatureModule(nn.Module):
         return logits, inputs[0].flatten(1)  # the classifier may be a 1×1 convolution
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that the optimizer must not decay."""
-        names = set()
-        for prefix, module in (('model', self.model), ('criterion', self.criterion)):
-            if hasattr(module, 'no_weight_decay'):
-                names |= {f'{prefix}.{name}' for name in module.no_weight_decay()}
-        return names
+        """Names of the parameters without weight decay."""
+        modules = {'model': self.model, 'criterion': self.criterion}
+        exempt = {key: getattr(module, 'no_weight_decay', set)() for key, module in modules.items()}
+        return {f'{key}.{name}' for key, names in exempt.items() for name in names}
 
     def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
-        """The model's layers, the criterion with the last of them, for layer-wise learning rates."""
+        """The model's layers, with the criterion in the last of them, for layer-wise learning rates."""
         layers = group_parameters(self.model, self.model.group_matcher(coarse=coarse), reverse=True)
         last = max(layers.values(), default=0)
         return lambda name: layers.get(name.removeprefix('model.'), last)
 
 
 class InputRecorder:
-    """A forward pre-hook that appends a module's input to `inputs` while that is a list."""
+    """A forward pre-hook that appends a module's input to `inputs` while that is a list.
+
+    Examples:
+        >>> layer, recorder = nn.Linear(2, 3), InputRecorder()
+        >>> _ = layer.register_forward_pre_hook(recorder)
+        >>> recorder.inputs = []
+        >>> _ = layer(torch.ones(1, 2))
+        >>> recorder.inputs
+        [tensor([[1., 1.]])]
+    """
 
     def __init__(self) -> None:
         self.inputs: list[torch.Tensor] | None = None

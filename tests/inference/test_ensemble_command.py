@@ -313,7 +313,7 @@ def test_mistakes(files, capsys, line, message):
 
 def test_files_that_do_not_fit(files, capsys):
     save(files / 'c.npz', SCORES['c'][:99], class_names=CLASS_NAMES)
-    assert 'c.npz has not the same 100 images as a.npz: it lacks (1: ' in error('average a.npz c.npz', capsys)
+    assert "c.npz does not have the 100 images of a.npz: missing are '" in error('average a.npz c.npz', capsys)
     (files / 'c.npz').write_text('nothing')
     assert 'c.npz is no complete .npz file' in error('search a.npz c.npz', capsys)
     np.savez('c.npz', scores=np.log(SCORES['c']), filenames=names(100), class_names=CLASS_NAMES)

@@ -86,7 +86,7 @@ WRONG = [
     ([*numbered('index', 3), *numbered('prob')], [*ORDER.T[:3], *SORTED.T], '4 probabilities and 3 indices'),
     (['prob_0', 'prob_1', 'prob_3', 'prob_4'], SCORES.T, 'the columns prob_0, prob_1 … are not complete'),
     (['score'], [SCORES[:, 0]], 'expected columns prob_0'),
-    (numbered('prob'), [*SCORES.T[:3], ['x'] * 6], 'the column prob_3 has something else'),
+    (numbered('prob'), [*SCORES.T[:3], ['x'] * 6], 'could not convert'),
     (['prob'], [[*as_numpy_prints(SCORES[:5]), '[1. 0.]']], 'the lists in the column prob differ in length'),
 ]
 
@@ -102,10 +102,10 @@ def test_what_is_no_probabilities_of_all_classes(tmp_path, header, columns, mess
     'text, message',
     [
         ('', 'No columns'),
-        ('file,prob_0\na,1\n', 'expected a column filename of texts, got file, prob_0'),
-        ('filename,prob_0,prob_1\na,0.1,0.9\nb,0.4\n', 'the column prob_1 has something else than numbers'),
+        ('file,prob_0\na,1\n', 'expected a header with filename .*, got file, prob_0'),
+        ('filename,prob_0,prob_1\na,0.1,0.9\nb,0.4\n', 'could not convert'),
         ('filename,prob_0,prob_1\na,0.1,0.9\na,0.4,0.6\n', 'more than once: .*--fullname'),
-        ('filename,prob_0,prob_1\na,b,0.1,0.9\n', 'more cells than its header'),
+        ('filename,prob_0,prob_1\na,b,0.1,0.9\n', 'expected a header with filename'),
         ('filename,prob\n', 'or there are none'),
     ],
 )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from operator import index
 
-from ..files import first_names, repeated
+from ..files import quoted, repeated
 
 
 def checked_parents(parents: Sequence[int]) -> tuple[int, ...]:
@@ -46,15 +46,3 @@ def checked_names(class_names: Iterable[str]) -> tuple[str, ...]:
     if twice := repeated(names):
         raise ValueError(f'expected a different name for each class, got {quoted(twice)} more than once')
     return names
-
-
-def name_differences(names: Iterable[str], expected: Iterable[str]) -> str:
-    """Which names are missing and which are not known, as part of a sentence; empty if they are the same."""
-    given, known = set(names), set(expected)
-    parts = {'missing are': known - given, 'not known are': given - known}
-    return ', '.join(f'{what} {quoted(sorted(which, key=repr))}' for what, which in parts.items() if which)
-
-
-def quoted(names: Iterable[object]) -> str:
-    """The first few names in quotes."""
-    return first_names(map(repr, names))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .checks import checked_names, name_differences, quoted
+from ..files import name_differences, quoted
+from .checks import checked_names
 
 FORMAT = {'format': 'timm-vipriors hierarchy', 'version': 1}
 Tree = tuple[list[int], Sequence[str], dict[int, str]]  # the arguments of ClassHierarchy

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from ..checkpoint import Checkpoint
-from ..files import atomic_write
+from ..files import atomic_write, name_differences
 from . import sources, wordnet
-from .checks import check_tree, checked_names, checked_parents, name_differences
+from .checks import check_tree, checked_names, checked_parents
 from .drawing import tree_figure, tree_lines
 
 

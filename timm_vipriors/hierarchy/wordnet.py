@@ -11,7 +11,8 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .checks import checked_names, quoted
+from ..files import quoted
+from .checks import checked_names
 from .sources import Tree, tree_from_parents
 
 DEBIAN = Path('/usr/share/wordnet')  # of the package wordnet-base

@@ -147,11 +147,11 @@ def _combined(
 
 
 def checked_weights(weights: Sequence[float]) -> np.ndarray:
-    """Weights (M,) in float64, none negative and not all 0, scaled by a power of two so that no sum overflows."""
+    """Weights (M,) in float64, none negative and not all 0."""
     weights = np.asarray(weights, np.float64)
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
         raise ValueError(f'weights must be finite, not negative and not all 0, got {weights.tolist()}')
-    return np.ldexp(weights, 1 - np.frexp(weights.max())[1])
+    return weights
 
 
 def checked_shape(scores: Sequence[np.ndarray]) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..files import first_names, plural
+from ..files import first_names, name_differences, plural
 from .scores import ScoreFile, checked_names
 
 _logger = logging.getLogger(__name__)
@@ -62,13 +62,13 @@ def join(files: Iterable[ScoreFile], class_names: Sequence[str] | None = None) -
     """Join score files by file name and class name.
 
     Args:
-        files: The files; one that is opened as it is asked for takes less memory.
-        class_names: The classes, in the order of their columns, of the files that do not name them. Without it such
-            files can be joined with each other alone.
+        files: The files.
+        class_names: The classes of the files that do not name them, in the order of their columns. Without it such
+            files can only be joined with each other.
 
     Raises:
-        ValueError: If there is no file, or files differ in their images, their classes or a target, or it cannot be
-            said which of their classes are the same.
+        ValueError: If there is no file, or files differ in their images, their classes or a target, or only some of
+            them name their classes.
     """
     files = list(_sharing_names(files))
     if not files:
@@ -106,7 +106,7 @@ def join(files: Iterable[ScoreFile], class_names: Sequence[str] | None = None) -
 
 
 def _sharing_names(files: Iterable[ScoreFile]) -> Iterator[ScoreFile]:
-    """The files, with one array of names for all that have the same: names are most of what files keep in memory."""
+    """The files, which share one array of equal names: names are most of what files keep in memory."""
     names = None
     for file in files:
         names = file.filenames if names is None else names
@@ -120,14 +120,11 @@ def _order(first: ScoreFile, file: ScoreFile, field: str, what: str) -> np.ndarr
     ours, theirs = getattr(first, field), getattr(file, field)
     if ours is theirs or np.array_equal(ours, theirs):
         return None
-    ours, theirs = ours.tolist(), theirs.tolist()
-    place = {name: i for i, name in enumerate(theirs)}
-    missing, extra = [name for name in ours if name not in place], place.keys() - set(ours)
-    if not missing and not extra:
-        return np.array([place[name] for name in ours])
-    parts = [('it lacks', missing), ('it has others', sorted(extra))]
-    said = ', '.join(f'{words} ({len(names):,}: {first_names(names, 3)})' for words, names in parts if names)
-    if {name.rpartition('/')[2] for name in missing or ours} & {name.rpartition('/')[2] for name in extra}:
-        said += '; some differ by their folder only, which inference.py writes with --fullname'
+    place = {name: i for i, name in enumerate(theirs.tolist())}
+    here, there = set(ours.tolist()), place.keys()
+    if not (differing := name_differences(there, here)):
+        return np.array([place[name] for name in ours.tolist()])
+    if set(map(os.path.basename, here - there)) & set(map(os.path.basename, there - here)):
+        differing += '; some differ by their folder only, which inference.py writes with --fullname'
     number = plural(len(ours), what, 'classes' if what == 'class' else None)
-    raise ValueError(f'{file.path} has not the same {number} as {first.path}: {said}')
+    raise ValueError(f'{file.path} does not have the {number} of {first.path}: {differing}')

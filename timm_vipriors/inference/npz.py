@@ -1,7 +1,6 @@
 """The arrays of an .npz file: read without pickles, with checksums compared, large ones mapped row by row."""
 
 import math
-import os
 import struct
 import zipfile
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.r
 
 @dataclass(frozen=True)
 class MappedArray:
-    """An array in a file, indexed by rows. What is read is a copy: pages stay mapped, and in memory, no longer."""
+    """An array in a file, indexed by rows, which are copied: the pages of the file are mapped only meanwhile."""
 
     path: str
     dtype: np.dtype
@@ -21,23 +20,16 @@ class MappedArray:
     offset: int  # of the first element in the file
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        if 0 in self.shape:
-            return np.empty(self.shape, self.dtype)[rows]
-        try:
-            mapped = np.memmap(self.path, self.dtype, 'r', self.offset, self.shape)
-        except ValueError as e:
-            raise ValueError(f'{self.path} became shorter after it was opened') from e
-        return np.array(mapped[rows])
+        return np.array(np.memmap(self.path, self.dtype, 'r', self.offset, self.shape)[rows])
 
 
-def read_npz(path: str | os.PathLike, mapped: str) -> dict[str, np.ndarray | MappedArray]:
-    """Read the arrays of a file by their names; that called `mapped` stays in the file where it is uncompressed.
+def read_npz(path: str, mapped: str) -> dict[str, np.ndarray | MappedArray]:
+    """Read the arrays of a file by their names; that called `mapped` stays in the file where that is possible.
 
     Raises:
         ValueError: If it is no .npz file, is damaged, or has an array of Python objects.
         OSError: If it cannot be opened.
     """
-    path = os.fspath(path)
     with open(path, 'rb') as file:
         try:
             with zipfile.ZipFile(file) as archive:
@@ -49,19 +41,20 @@ def read_npz(path: str | os.PathLike, mapped: str) -> dict[str, np.ndarray | Map
 
 def _read_array(path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, mapped: bool) -> np.ndarray | MappedArray:
     with archive.open(info) as member:
-        if not mapped or info.compress_type != zipfile.ZIP_STORED:
-            array = np.lib.format.read_array(member, allow_pickle=False)
-            if member.read(1):  # reading to the end compares the checksum
-                raise ValueError(f'{info.filename} is longer than its header says')
-            return array
-        shape, fortran_order, dtype = _HEADERS[np.lib.format.read_magic(member)](member)
-        header_size = member.tell()
-        while member.read(1 << 20):
-            pass
-    if dtype.hasobject or info.file_size - header_size != dtype.itemsize * math.prod(shape):
-        raise ValueError(f'{info.filename} holds Python objects, or is not as long as its header says')
-    with open(path, 'rb') as file:
-        file.seek(info.header_offset + 26)  # the local header has 30 bytes, then the name and the extra field
-        offset = info.header_offset + 30 + sum(struct.unpack('<HH', file.read(4))) + header_size
-    array = MappedArray(path, dtype, shape[::-1] if fortran_order else shape, offset)
-    return array[:].T if fortran_order else array
+        if mapped and info.compress_type == zipfile.ZIP_STORED:
+            shape, fortran_order, dtype = _HEADERS[np.lib.format.read_magic(member)](member)
+            header, size = member.tell(), dtype.itemsize * math.prod(shape)
+            if size and not fortran_order and not dtype.hasobject:
+                while member.read(1 << 20):  # reading to the end compares the checksum
+                    pass
+                if info.file_size != header + size:
+                    raise ValueError(f'{info.filename} is not as long as its header says')
+                with open(path, 'rb') as file:
+                    file.seek(info.header_offset + 26)  # the local header: 30 bytes, the name and the extra field
+                    start = info.header_offset + 30 + sum(struct.unpack('<HH', file.read(4)))
+                return MappedArray(path, dtype, shape, start + header)
+            member.seek(0)
+        array = np.lib.format.read_array(member, allow_pickle=False)
+        if member.read(1):
+            raise ValueError(f'{info.filename} is longer than its header says')
+        return array

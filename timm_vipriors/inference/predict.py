@@ -2,7 +2,6 @@
 
 import logging
 import os
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import PurePath
@@ -18,7 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ..data.datasets import StrictImageDataset
-from ..files import default_workers, first_line, first_names, plural, progress_bar
+from ..files import default_workers, first_line, first_names, plural, progress_bar, repeated
 from .scores import Scores
 from .tta import create_tta_transform, parse_tta, views
 
@@ -125,7 +124,7 @@ def check_class_names(names: Sequence[str] | None, num_classes: int) -> None:
     """Raise a ValueError unless there is a name for each class of the model, and none twice."""
     if names is not None and len(names) != num_classes:
         raise ValueError(f'{len(names)} class names were given for a model of {num_classes} classes')
-    if twice := [name for name, count in Counter(names or ()).items() if count > 1]:
+    if twice := repeated(names or ()):
         raise ValueError(f'class names are there more than once: {first_names(twice)}')
 
 

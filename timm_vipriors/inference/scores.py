@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import atomic_write, first_names, plural
+from ..files import atomic_write, first_names, plural, repeated
 from .npz import MappedArray, read_npz
 
 _SUM_TOLERANCE = 0.01  # what is left of 1,000 probabilities in float16 sums to one by more than this
@@ -82,10 +82,10 @@ class ScoreFile:
     def open(cls, path: str | os.PathLike) -> 'ScoreFile':
         """Open a score file, or results of timm's inference.py (.csv, .parquet), and check all but the scores.
 
-        Scores that lie uncompressed in an .npz file stay there and take no memory; others are loaded.
+        Scores in an uncompressed .npz file stay there and take no memory; others are loaded.
 
         Raises:
-            ValueError: If the file is none of these, is damaged, or has content that does not fit together.
+            ValueError: If the file is none of these, is damaged, or its arrays do not fit together.
             OSError: If it cannot be read.
             ImportError: If results of inference.py need the extra `results`.
         """
@@ -94,29 +94,27 @@ class ScoreFile:
             from .timm_results import read_timm_results
 
             filenames, scores = read_timm_results(path)
-            arrays = {'filenames': filenames, 'scores': scores, 'model': np.array(Path(path).stem)}
+            arrays = {'filenames': filenames, 'scores': scores, 'model': Path(path).stem}
         else:
             arrays = read_npz(path, mapped='scores')
         if missing := {'scores', 'filenames'} - arrays.keys():
             raise ValueError(f'{path} is no score file: it lacks {missing}, got the arrays {first_names(arrays)}')
-        scores, model = _check_form(path, arrays['scores']), arrays.get('model', np.array(''))
-        if model.shape != () or model.dtype.kind != 'U':
-            raise ValueError(f'{path}: expected one text as model, got the shape {model.shape} in {model.dtype}')
+        scores = _check_form(path, arrays['scores'])
         labels = (arrays.get(name) for name in ('filenames', 'targets', 'class_names'))
-        return cls(path, scores.shape[1], *_checked_labels(path, scores.shape, *labels), str(model), scores)
+        labels = _checked_labels(path, scores.shape, *labels)
+        return cls(path, scores.shape[1], *labels, str(arrays.get('model', '')), scores)
 
     def __len__(self) -> int:
         """The number of images."""
         return len(self.filenames)
 
-    def read(self, rows: slice | np.ndarray | None = None) -> np.ndarray:
-        """Some rows of the scores (n, C) in float32, all of them for None.
+    def read(self, rows: slice | np.ndarray = slice(None)) -> np.ndarray:
+        """Some rows of the scores (n, C) in float32, by default all.
 
         Raises:
-            ValueError: If they are no probabilities, or the file became shorter.
+            ValueError: If they are no probabilities.
             OSError: If the file cannot be read.
         """
-        rows = slice(None) if rows is None else rows
         return _checked_scores(self.path, self._scores[rows], self.filenames[rows])
 
     def load(self) -> Scores:
@@ -125,7 +123,7 @@ class ScoreFile:
 
 
 def check_score_path(path: str | os.PathLike) -> None:
-    """Raise a ValueError for a name under which a score file would be taken for another kind of file."""
+    """Raise a ValueError unless a file of this name is read as a score file."""
     if Path(path).suffix.lower() not in ('.npz', ''):
         raise ValueError(f'{path}: the name of a score file must end in .npz (`ensemble average` writes CSV files)')
 
@@ -190,8 +188,6 @@ def checked_names(where: str, what: str, names: np.ndarray, count: int) -> np.nd
     if names.shape != (count,) or (names.dtype.kind != 'U' and names.size):
         expected = plural(count, what)
         raise ValueError(f'{where}: expected {expected} as text, got the shape {names.shape} in {names.dtype}')
-    unique, counts = np.unique(names, return_counts=True)
-    if len(unique) < count:
-        twice = unique[counts > 1]
+    if twice := repeated(names.tolist()):
         raise ValueError(f'{where}: {plural(len(twice), what)} there more than once: {first_names(twice)}')
     return names.astype(str, copy=False)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ..files import atomic_write, first_names, plural
+from ..files import atomic_write, first_names, plural, repeated
 
 CHALLENGE = ('Image IDs', 'Predictions')  # the columns of the VIPriors challenge, whose labels are indices
 
@@ -42,9 +42,7 @@ def submission_ids(filenames: np.ndarray) -> list[str]:
         ValueError: If two images have the same.
     """
     ids = [name.rpartition('/')[2] for name in filenames.tolist()]
-    unique, counts = np.unique(ids, return_counts=True)
-    if len(unique) < len(ids):
-        twice = unique[counts > 1]
+    if twice := repeated(ids):
         raise ValueError(
             'a submission names images without their folders, and '
             f'{plural(len(twice), "name is", "names are")} there more than once: {first_names(twice)}'
@@ -55,13 +53,9 @@ def submission_ids(filenames: np.ndarray) -> list[str]:
 def write_csv(path: str | os.PathLike, header: Sequence[str], rows: Iterable[Sequence]) -> None:
     """Write a CSV file, over one that is there."""
     # surrogateescape: file names need not be UTF-8
-    with (
-        atomic_write(path) as partial,
-        open(partial, 'w', encoding='utf-8', errors='surrogateescape', newline='') as file,
-    ):
-        plain, quoted = (
-            csv.writer(file, lineterminator='\n', quoting=how) for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
-        )
+    how = dict(encoding='utf-8', errors='surrogateescape', newline='')
+    with atomic_write(path) as partial, open(partial, 'w', **how) as file:
+        plain, quoted = (csv.writer(file, lineterminator='\n', quoting=q) for q in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
         plain.writerow(header)
         for row in rows:  # only from Python 3.13 on a carriage return is quoted by itself
             (quoted if any('\r' in str(cell) for cell in row) else plain).writerow(row)

@@ -5,12 +5,13 @@ They must have the probabilities of all classes: `--topk C --include-index`, whi
 """
 
 import logging
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ..files import repeated
 
 if TYPE_CHECKING:
     import pandas
@@ -20,87 +21,72 @@ _FLAGS = '--output-type prob --topk 0 --results-separate-col --fullname'
 _NO_INDICES = 'they may be the best classes without their indices, write these too with --include-index'
 
 
-def read_timm_results(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
+def read_timm_results(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Read the file names (N,) and the scores (N, C), which are not yet checked to be probabilities.
 
     Raises:
-        ValueError: If the file has not the probabilities of all classes, or it cannot be said of which class each is.
+        ValueError: If the file does not have the probabilities of all classes, or not the class of each.
         OSError: If it cannot be opened.
         ImportError: If pandas, or for .parquet pyarrow, is not installed.
     """
-    path = os.fspath(path)
     suffix = Path(path).suffix.lower()
     if suffix not in ('.csv', '.parquet'):
         raise ValueError(f'{path}: expected .npz, or .csv or .parquet of inference.py, got {suffix}')
-    try:
-        import pandas
-    except ImportError:
-        raise ImportError(f"{path} needs pandas and pyarrow: pip install 'timm-vipriors[results]'") from None
     with open(path, 'rb') as file:
         try:
+            import pandas
+
             if suffix == '.csv':
                 frame = pandas.read_csv(file, dtype={'filename': str}, keep_default_na=False, encoding='utf-8-sig')
-                if not isinstance(frame.index, pandas.RangeIndex):
-                    raise ValueError('its lines have more cells than its header')
             else:
                 frame = pandas.read_parquet(file)
-            filenames, scores = _read_frame(path, frame)
+            return _read_frame(path, frame)
         except ImportError as e:
-            raise ImportError(f"{path} needs pyarrow: pip install 'timm-vipriors[results]'") from e
+            raise ImportError(f"{path} needs pandas and pyarrow: pip install 'timm-vipriors[results]'") from e
         except Exception as e:  # pandas and pyarrow have many of their own
             said = ' '.join(str(e).split())
             raise ValueError(f"{path} has no scores as timm's inference.py writes them with {_FLAGS}: {said}") from e
-    return filenames, scores
 
 
 def _read_frame(path: str, frame: 'pandas.DataFrame') -> tuple[np.ndarray, np.ndarray]:
     if frame.index.name == 'filename':
         frame = frame.reset_index()
-    columns = list(frame.columns)
-    if columns.count('filename') != 1 or not all(isinstance(name, str) for name in frame['filename']):
-        raise ValueError(f'expected a column filename of texts, got {", ".join(map(str, columns[:5]))}')
-    if any(re.fullmatch(r'logit(_\d+)?', str(name)) for name in columns):
+    columns = list(map(str, frame.columns))
+    if 'filename' not in columns or list(frame.index) != list(range(len(frame))):  # an index: cells without a header
+        raise ValueError(f'expected a header with filename and a name for each column, got {", ".join(columns[:5])}')
+    if any(re.fullmatch(r'logit(_\d+)?', name) for name in columns):
         raise ValueError('it has logits: write probabilities with --output-type prob')
-    filenames = frame['filename'].tolist()
-    if len(set(filenames)) < len(filenames):
+    if repeated(frame['filename']):
         raise ValueError('a file name is there more than once: let it write whole names with --fullname')
-    if any('\0' in name for name in filenames):  # which numpy would drop at the end of a text
-        raise ValueError('a file name has a NUL character')
     scores, indices = _matrix(frame, 'prob'), _matrix(frame, 'index')
     if scores is None:
         raise ValueError('expected columns prob_0, prob_1 … for all classes, or one column prob')
+    scores = scores.astype(np.float32)
     if indices is not None:
-        scores = _by_class(scores.astype(np.float32), indices)
-    elif any(re.fullmatch(r'label(_\d+)?', str(name)) for name in columns):
+        scores = _by_class(scores, indices)
+    elif any(re.fullmatch(r'label(_\d+)?', name) for name in columns):
         raise ValueError(_NO_INDICES)
     else:
         _check_order(path, scores)
-    return np.array(filenames, dtype=str), scores.astype(np.float32)
+    return np.array(frame['filename'], dtype=str), scores
 
 
 def _matrix(frame: 'pandas.DataFrame', kind: str) -> np.ndarray | None:
     """The numbers (N, k) of the columns kind_0, kind_1 …, or of one column of numbers or lists; None without any."""
-    numbered = {int(name[len(kind) + 1 :]): name for name in map(str, frame) if re.fullmatch(rf'{kind}_[0-9]+', name)}
-    if numbered:
-        if sorted(numbered) != list(range(len(numbered))) or kind in frame:
-            raise ValueError(f'the columns {kind}_0, {kind}_1 … are not complete')
-        rows = frame[[numbered[i] for i in range(len(numbered))]]
-        if odd := [name for name, dtype in rows.dtypes.items() if len(rows) and dtype.kind not in 'fiu']:
-            raise ValueError(f'the column {odd[0]} has something else than numbers')
-        return rows.to_numpy(np.float64)
-    if kind not in frame:
-        return None
-    column = frame[kind]
-    if column.dtype.kind in 'fiu':
-        return column.to_numpy()[:, None]
-    lists = [_numbers(cell) for cell in column]
-    if len({len(row) for row in lists}) != 1:
-        raise ValueError(f'the lists in the column {kind} differ in length, or there are none')
-    return np.stack(lists)
+    if kind in frame:
+        rows = [_numbers(cell) for cell in frame[kind]]
+        if len({len(row) for row in rows}) != 1:
+            raise ValueError(f'the lists in the column {kind} differ in length, or there are none')
+        return np.stack(rows)
+    columns = [name for name in map(str, frame) if re.fullmatch(rf'{kind}_[0-9]+', name)]
+    ordered = [f'{kind}_{i}' for i in range(len(columns))]
+    if set(columns) != set(ordered):
+        raise ValueError(f'the columns {kind}_0, {kind}_1 … are not complete')
+    return frame[ordered].to_numpy(np.float64) if columns else None
 
 
 def _numbers(cell: object) -> np.ndarray:
-    """The numbers of a list, in a .csv file as numpy or Python prints it."""
+    """The numbers of a cell: one, or a list, in a .csv file as numpy or Python prints it."""
     if isinstance(cell, str):
         if '...' in cell:
             raise ValueError('a list was shortened with "...": write a column for each class (--results-separate-col)')
@@ -114,9 +100,7 @@ def _by_class(scores: np.ndarray, indices: np.ndarray) -> np.ndarray:
         raise ValueError(f'it has {scores.shape[1]} probabilities and {indices.shape[1]} indices of each image')
     if not np.array_equal(np.sort(indices, axis=1), np.indices(scores.shape)[1]):
         raise ValueError(f'it has the {scores.shape[1]} best classes and not all of them: write all with --topk 0')
-    by_class = np.empty_like(scores)
-    np.put_along_axis(by_class, indices.astype(np.int64), scores, axis=1)
-    return by_class
+    return np.take_along_axis(scores, np.argsort(indices, axis=1), axis=1)
 
 
 def _check_order(path: str, scores: np.ndarray) -> None:
