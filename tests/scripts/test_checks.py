@@ -89,7 +89,7 @@ def test_data(fails, tmp_path, monkeypatch):
     assert 'name the data folder' in fails('train', *FLAGS)
     for flags in (['--check-images'], ['--class-weights', 'balanced']):
         line = fails('train', *FLAGS, '--dataset', 'torch/cifar10', *flags)
-        assert f'{flags[0]} is for folders of images, not for a --dataset' in line
+        assert f'{flags[0]} is for folders of images, not for torch/cifar10' in line
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='needs a machine without CUDA')

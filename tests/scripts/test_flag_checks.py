@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from timm_vipriors.errors import UserError
-from timm_vipriors.scripts.flag_checks import check_values, given_arguments
-from timm_vipriors.scripts.runner import parse_args, prepare_script
+from timm_vipriors.scripts.flag_checks import check_values
+from timm_vipriors.scripts.runner import given_arguments, parse_args, prepare_script
 
 from .parsing import parse, parser
 
@@ -86,4 +86,4 @@ def test_config_file_with_a_name_that_is_no_flag(config, tmp_path, capsys):
 def test_given_arguments():
     argv = ['DATA', '--img-s', '32', '-b', '8', '--model=resnet18', '--lr', '-1']
     assert {'img_size', 'batch_size', 'model', 'lr'} <= given_arguments(parser(), argv)
-    assert not {'data', 'epochs', 'input_size'} & given_arguments(parser(), argv)
+    assert not {'epochs', 'input_size'} & given_arguments(parser(), argv)

@@ -7,9 +7,7 @@ import argparse
 import difflib
 import os
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import timm
 
@@ -27,31 +25,9 @@ from .saving import LAST
 CHECKPOINTS = ('resume', 'initial_checkpoint', 'checkpoint')  # the flags that name one
 
 
-@dataclass
-class Checked:
-    """What the checks found out.
-
-    Attributes:
-        class_names: The classes in the order of the logits, None where the data does not say.
-        class_counts: The training images of each.
-        flags: Flags to add to the script's command line.
-    """
-
-    class_names: list[str] | None = None
-    class_counts: list[int] | None = None
-    flags: list[str] = field(default_factory=list)
-
-    def add(self, args: argparse.Namespace, name: str, value: Any) -> None:
-        """Set an argument here and on the script's command line."""
-        setattr(args, name, value)
-        if isinstance(value, dict):
-            words = [f'{key}={item!r}' for key, item in value.items()]
-        else:
-            words = [str(item) for item in (value if isinstance(value, list | tuple) else [value])]
-        self.flags += [flag_name(name), *words]
-
-
-def check_run(name: str, args: argparse.Namespace, given: set[str], resuming: bool) -> Checked:
+def check_run(
+    name: str, args: argparse.Namespace, given: set[str], resuming: bool
+) -> tuple[list[str] | None, list[int] | None]:
     """Check all that a script is about to use, and print what a training run will do.
 
     Args:
@@ -60,47 +36,48 @@ def check_run(name: str, args: argparse.Namespace, given: set[str], resuming: bo
         given: The arguments that the command line has.
         resuming: Whether the run's folder may hold its beginning.
 
+    Returns:
+        The classes in the order of the logits and the training images of each, None where the data does not say.
+
     Raises:
         UserError: In one sentence, what is wrong.
     """
-    checked = Checked()
-    checkpoint = read_checkpoints(args, checked)
-    if name == 'validate' and checkpoint is not None:
-        adopt(checkpoint, args, given, checked)
+    training = name == 'train'
+    checkpoint = read_checkpoints(args)
+    if not training and checkpoint is not None:
+        adopt(checkpoint, args, given)
         if checkpoint.has_ema() and not args.use_ema:
             print(
                 f'note: these are the plain weights of {checkpoint.path}; the figures in the log and summary.csv of '
                 f'its run are those of the averaged ones, which --use-ema takes',
                 file=sys.stderr,
             )
-    check_model(args.model, bulk=name == 'validate')
+    check_model(args.model, bulk=not training)
     check_weights(args)
     check_values(args)
-    if name == 'train':
+    if training:
         check_loggers(args)
         check_run_folder(args, resuming)
     root = args.data_dir or args.data
-    # one of timm's readers, which knows its data; timm takes any other name for a folder of images
-    if args.dataset.lower().startswith(READERS):
+    folders = None
+    # timm's readers know their data; timm takes any other name for a folder of images
+    if not args.dataset.lower().startswith(READERS):
+        if not root:
+            raise UserError('name the data folder: the first argument, or --data-dir')
+        splits = {'train': args.train_split, 'validation': args.val_split} if training else {'': args.split}
+        folders = Folders(root, splits, args.class_map)
+    if folders is None or not folders.are_folders:
         for flag in ('check_images', 'class_weights'):
             if getattr(args, flag, None):
-                raise UserError(f'{flag_name(flag)} is for folders of images, not for a --dataset')
-        return checked
-    if not root:
-        raise UserError('name the data folder: the first argument, or --data-dir')
-    splits = {'train': args.train_split, 'validation': args.val_split} if name == 'train' else {'': args.split}
-    folders = Folders(root, splits, args.class_map)
-    if not folders.are_folders:
-        if getattr(args, 'class_weights', None):
-            raise UserError(f'--class-weights is for folders of images, not for {root}')
-        return checked
-    checked.class_names = check_classes(folders, args, checkpoint)
+                raise UserError(f'{flag_name(flag)} is for folders of images, not for {args.dataset or root}')
+        return None, None
+    class_names = check_classes(folders, args, checkpoint)
     if args.num_classes is None:
-        checked.add(args, 'num_classes', len(checked.class_names))
-    if name == 'train':
-        checked.class_counts = [folders.counts['train'].get(name, 0) for name in checked.class_names]
-        announce(folders, args, checkpoint)
-    return checked
+        args.num_classes = len(class_names)
+    if not training:
+        return class_names, None
+    announce(folders, args, checkpoint)
+    return class_names, [folders.counts['train'].get(name, 0) for name in class_names]
 
 
 def announce(folders: Folders, args: argparse.Namespace, checkpoint: Checkpoint | None) -> None:
@@ -141,7 +118,7 @@ def check_weights(args: argparse.Namespace) -> None:
         raise UserError(f'there are no published weights for {args.model}: {what}')
 
 
-def read_checkpoints(args: argparse.Namespace, checked: Checked) -> Checkpoint | None:
+def read_checkpoints(args: argparse.Namespace) -> Checkpoint | None:
     """The checkpoint that a run resumes from, starts with or validates, mapped into memory; None without one.
 
     Raises:
@@ -155,12 +132,11 @@ def read_checkpoints(args: argparse.Namespace, checked: Checked) -> Checkpoint |
             checkpoint = Checkpoint.read(given, mmap=True)
         except (ValueError, OSError) as e:
             raise UserError(f'{flag_name(flag)}: {e}') from e
-        if checkpoint.path != given:  # the folder of a run
-            checked.add(args, flag, checkpoint.path)
+        setattr(args, flag, checkpoint.path)  # in the folder of a run
     return checkpoint
 
 
-def adopt(checkpoint: Checkpoint, args: argparse.Namespace, given: set[str], checked: Checked) -> None:
+def adopt(checkpoint: Checkpoint, args: argparse.Namespace, given: set[str]) -> None:
     """Take model, its arguments and the preparation of the images from the checkpoint that is validated.
 
     Raises:
@@ -173,13 +149,13 @@ def adopt(checkpoint: Checkpoint, args: argparse.Namespace, given: set[str], che
     if 'img_size' in given and size:  # a network may be tested at another size than it was trained at
         del names['input_size']
         if not getattr(args, 'input_size', None):
-            checked.add(args, 'in_chans', size[0])
+            args.in_chans = size[0]
     for key, value in names.items():
         if value is None or not hasattr(args, key):
             continue
         said = getattr(args, key)
         if key not in given or said in (None, '', {}):
-            checked.add(args, key, value)
+            setattr(args, key, value)
         elif key in ('model', 'num_classes', 'gp') and checkpoint.description and said != value:
             raise UserError(
                 f'{flag_name(key)} {said} contradicts {checkpoint.path}, which says {value}: leave the flag out'

@@ -5,7 +5,6 @@ What timm or argparse refuses at once by the flag's name is left to them.
 
 import argparse
 import math
-from collections.abc import Sequence
 
 import torch
 from PIL import Image
@@ -87,17 +86,6 @@ def check_device(name: str) -> None:
 def channels(args: argparse.Namespace) -> int:
     """The channels of the network's input."""
     return args.in_chans or (args.input_size[0] if args.input_size else 3)
-
-
-def given_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> set[str]:
-    """The names of the arguments whose flags are on a command line, abbreviated or not."""
-    words = {word.partition('=')[0] for word in argv if word.startswith('-')}
-    return {
-        action.dest
-        for action in parser._actions
-        for option in action.option_strings
-        if option in words or any(word.startswith('--') and option.startswith(word) for word in words)
-    }
 
 
 def flag_name(name: str) -> str:

@@ -21,7 +21,6 @@ from ..errors import UserError
 from ..files import default_workers, first_line, first_names
 from .checkout import find_checkout, find_in_checkout, version_warning
 from .checks import check_run, explain_checkpoint
-from .flag_checks import given_arguments
 from .loss_spec import LossSpec
 from .options import add_our_options, describe
 from .plugin import Plugin, make_swap
@@ -51,13 +50,12 @@ def run(name: str, argv: Sequence[str]) -> int:
         resuming = training and args.resume == 'auto'
         if resuming:
             args.resume = find_last(args)
-            sys.argv += ['--resume', args.resume]  # the last one counts
         loss = LossSpec.from_flags(args) if training else None
         swap = make_swap(args) if training else None
-        checked = check_run(name, args, given_arguments(script.parser, argv), resuming)
-        sys.argv += checked.flags
-        plugin = Plugin(args, loss, swap, checked.class_names, checked.class_counts, resuming)
-        with plugin.installed(script), explained_errors(args), _interrupts() as interrupted:
+        class_names, class_counts = check_run(name, args, given_arguments(script.parser, argv), resuming)
+        plugin = Plugin(args, loss, swap, class_names, class_counts, resuming)
+        checked = mock.patch.object(script.parser, 'parse_args', return_value=argparse.Namespace(**vars(args)))
+        with checked, plugin.installed(script), explained_errors(args), _interrupts() as interrupted:
             script.main()
     if plugin.saver is not None:
         report_end(plugin.saver, args.eval_metric, bool(interrupted))
@@ -106,7 +104,7 @@ def default_device() -> str:
 
 
 def parse_args(script: ModuleType) -> argparse.Namespace:
-    """The script's arguments, as it will parse them itself; names in a --config that are no flags are warned of.
+    """The script's arguments, as it parses them itself; names in a --config that are no flags are warned of.
 
     Raises:
         UserError: If a --config cannot be read, or is not of lines of "name: value".
@@ -119,6 +117,13 @@ def parse_args(script: ModuleType) -> argparse.Namespace:
     if unknown and is_primary():
         print(f'warning: --config has names that are no flags: {first_names(sorted(unknown))}', file=sys.stderr)
     return args
+
+
+def given_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> set[str]:
+    """The names of the arguments whose flags are on a command line, abbreviated or not."""
+    default = object()
+    start = argparse.Namespace(**{action.dest: default for action in parser._actions})
+    return {name for name, value in vars(parser.parse_known_args(argv, start)[0]).items() if value is not default}
 
 
 @contextmanager
