@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import timm
+from PIL import Image
 
 from timm_vipriors.cli import main
 
@@ -48,7 +49,8 @@ def marked(page, title):
 
 
 @pytest.mark.parametrize(('name', 'block'), PYTHON)
-def test_python_blocks_run(name, block):
+def test_python_blocks_run(name, block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert len(block.splitlines()) <= 12
     exec(compile(block, name, 'exec'), {})
 
@@ -117,6 +119,8 @@ def trained(few_digits, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
     (tmp_path / 'DATA').symlink_to(few_digits)
+    (tmp_path / 'PHOTOS').symlink_to(few_digits / 'validation' / '3')
+    Image.new('RGB', (40, 50)).save('photo.jpg')
     assert main(['train', 'DATA', *SMALL, '--experiment', 'RUN']) == 0
     shutil.copytree('output/train/RUN', 'output/train/BASELINE')
     return tmp_path
@@ -126,6 +130,7 @@ def trained(few_digits, tmp_path, monkeypatch):
 def test_commands_run(trained):
     made = {
         ('losses', 'Tree supervision'): {'tree.json', 'tree.png'},
+        ('predictions', 'Photos and submissions'): {'out.csv', 'classes.json'},
         ('predictions', 'Views and ensembles'): {'b7.npz', 'b3.npz', 'average.csv', 'submission.csv', 'vote.csv'},
         ('predictions', 'Report'): {'report.html'},
     }
