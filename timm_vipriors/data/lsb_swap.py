@@ -217,6 +217,8 @@ def _swapped(image: Pixels, pixels: Array, donor: Array, k: int, corner: tuple[i
             has_key = (_alpha(image) == 0) | (_alpha(result) == 0)
             result.paste(image, mask=Image.fromarray(has_key))
         return result
+    if isinstance(image, np.ndarray) and swapped.size == image.size:  # no alpha
+        return np.ascontiguousarray(swapped if image.ndim == 2 else swapped.transpose(1, 2, 0))
     result = image.copy() if isinstance(image, np.ndarray) else image.clone()
     _read(result)[...] = swapped
     return tv_tensors.wrap(result, like=image) if isinstance(image, tv_tensors.TVTensor) else result

@@ -2,8 +2,9 @@
 
 It holds, in this order: a magic number and its own size, which are written last when it is made; the widths, the
 heights and the checksums of the images; their pixels. A checksum is written after its pixels, and each process checks
-it once: what a killed writer, a full disk or a power cut left behind counts as missing. Two processes that write the
-same image write the same bytes. Whoever uses the file holds a shared lock on it; one in memory goes with its last user.
+it once: what a killed writer, a full disk or a power cut left behind counts as missing. In memory, which no power cut
+outlasts, it is always 1. Two processes that write the same image write the same bytes. Whoever uses the file holds a
+shared lock on it; one in memory goes with its last user.
 """
 
 import errno
@@ -19,6 +20,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
+
+from .cached_image import CachedImage
 
 try:
     import fcntl
@@ -55,7 +58,7 @@ class PixelFile:
     ) -> None:
         if fcntl is None:
             raise OSError(errno.ENOSYS, 'this system has no file locks')
-        self.path, self.mode = path, mode
+        self.path, self.mode, self.ram = path, mode, ram
         self._files = {name: (number, *file) for number, (name, file) in enumerate(files.items())}
         while True:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -106,7 +109,8 @@ class PixelFile:
         *self._sizes, self._checksums = np.frombuffer(self._map, '<u4', 3 * count, 16).reshape(3, count)
         self._lengths = self._sizes[0].astype(np.int64) * self._sizes[1] * CHANNELS[self.mode]
         self._starts = 16 + 12 * count + np.cumsum(self._lengths) - self._lengths
-        self._checked = bytearray(count)
+        self._checked = bytearray([self.ram]) * count
+        self._bytes = np.frombuffer(self._map, np.uint8)
 
     def number(self, name: str, file: BinaryIO) -> int | None:
         """The number of an image whose open file is as it was when the cache was opened; None if it is not."""
@@ -118,13 +122,13 @@ class PixelFile:
         """An image, or None where its pixels are not there."""
         if self._map is None or not self._checksums[number]:
             return None
-        start, width = int(self._starts[number]), int(self._sizes[0][number])
-        pixels = memoryview(self._map)[start : start + int(self._lengths[number])]
+        start, height, width = int(self._starts[number]), int(self._sizes[1][number]), int(self._sizes[0][number])
+        pixels = self._bytes[start : start + int(self._lengths[number])]
         if not self._checked[number]:
             if _checksum(pixels, width) != self._checksums[number]:
                 return None
             self._checked[number] = 1
-        return Image.frombytes(self.mode, (width, int(self._sizes[1][number])), pixels)
+        return CachedImage(pixels.reshape((height, width, 3) if self.mode == 'RGB' else (height, width)))
 
     def put(self, number: int, img: Image.Image) -> None:
         """Keep the pixels of an image if they are as its file's header promised."""
@@ -134,12 +138,13 @@ class PixelFile:
         try:
             if os.pwrite(self._fd, pixels, int(self._starts[number])) == len(pixels):
                 place = 16 + 4 * (2 * len(self._files) + number)
-                os.pwrite(self._fd, _checksum(pixels, img.width).to_bytes(4, 'little'), place)
+                checksum = 1 if self.ram else _checksum(pixels, img.width)
+                os.pwrite(self._fd, checksum.to_bytes(4, 'little'), place)
         except OSError:  # no space, where it could not be reserved: the image is decoded again
             pass
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: self.__dict__[name] for name in ('path', 'mode', '_files', '_inode')}
+        return {name: self.__dict__[name] for name in ('path', 'mode', 'ram', '_files', '_inode')}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """In a spawned worker: the same file, if it is still there."""
@@ -156,7 +161,7 @@ class PixelFile:
             os.close(fd)
 
 
-def _checksum(pixels: bytes | memoryview, width: int) -> int:
+def _checksum(pixels: bytes | np.ndarray, width: int) -> int:
     return zlib.crc32(pixels, width) or 1  # 0 says that there are none
 
 
