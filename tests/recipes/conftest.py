@@ -1,6 +1,15 @@
-"""A recipe that trains nothing, for ablations in tests."""
+"""A recipe that trains nothing, for ablations in tests, and an interpreter that starts in no time."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
 
 import pytest
+
+from ..conftest import ROOT
 
 # of a real one that takes seconds
 FLAGS = (
@@ -53,3 +62,24 @@ def data(tmp_path):
 @pytest.fixture
 def out(tmp_path):
     return tmp_path / 'out'
+
+
+@pytest.fixture(scope='session')
+def quick_python():
+    """A PYTHON for recipes of many commands; see fork_server.py."""
+    script = Path(__file__).with_name('fork_server.py')
+    with tempfile.TemporaryDirectory() as folder:  # a short path, as a socket needs it
+        socket, client = Path(folder, 'socket'), Path(folder, 'python')
+        client.write_text(f'#!/bin/sh\nFORK_SERVER={socket} exec {sys.executable} -I -S {script} "$@"\n')
+        client.chmod(0o755)
+        server = subprocess.Popen(
+            [sys.executable, script, socket], cwd=ROOT, env={**os.environ, 'PYTHONPATH': str(ROOT)}
+        )
+        try:
+            while not socket.exists():
+                assert server.poll() is None
+                time.sleep(0.05)
+            yield str(client)
+        finally:
+            server.terminate()
+            server.wait()

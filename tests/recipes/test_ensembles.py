@@ -192,10 +192,10 @@ def test_a_member_that_is_missing_or_of_other_classes(fake, do, tmp_path, capsys
 
 
 @pytest.mark.slow
-def test_kim_on_tiny_networks(few_digits, tmp_path, monkeypatch):
+def test_kim_on_tiny_networks(few_digits, tmp_path, monkeypatch, quick_python):
     monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
     flags = ['--model', 'test_efficientnet', *TINY, *'--epochs 3 --workers 0 -b 10 --opt adamw --lr 0.005'.split()]
-    done = recipe('kim_ensemble', few_digits, *flags, cwd=tmp_path, JOBS='2', THRESHOLD='1')
+    done = recipe('kim_ensemble', few_digits, *flags, cwd=tmp_path, PYTHON=quick_python, JOBS='2', THRESHOLD='1')
     folder = tmp_path / 'output' / 'train' / 'kim_ensemble'
     scores = scores_of(folder, [f'{name}{tta}' for name in KIM for tta in ('', '-tta')])
     assert not any(np.array_equal(*scores[i : i + 2]) for i in range(0, 10, 2))  # TTA gives other scores
@@ -203,17 +203,20 @@ def test_kim_on_tiny_networks(few_digits, tmp_path, monkeypatch):
     lines = listed(done.stdout)
     for name in KIM:
         assert float(lines[name][3]) == pytest.approx(summary(folder / name)[-1]['eval_top1'], abs=0.01)
-        assert float(lines[name][1]) > 0
+        seconds = sum(map(int, (folder / f'{name}.seconds').read_text().split()))
+        assert float(lines[name][1]) == pytest.approx(seconds / 60, abs=0.06)
 
 
 @pytest.mark.slow
-def test_vipf_on_tiny_networks(few_digits, tmp_path, monkeypatch):
+def test_vipf_on_tiny_networks(few_digits, tmp_path, monkeypatch, quick_python):
     """The final stage: 16 networks and their trees, ten crops, weights from the images held out, a submission."""
     monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
     flags = ['--model', 'test_efficientnet', '--model-kwargs', *TINY]
     flags += '--epochs 3 --workers 0 -b 10 --opt adamw --lr 0.005'.split()
     test = few_digits / 'validation'
-    done = recipe('vipf_ensemble', few_digits, *flags, cwd=tmp_path, JOBS='2', FINAL='1', TEST=str(test))
+    done = recipe(
+        'vipf_ensemble', few_digits, *flags, cwd=tmp_path, PYTHON=quick_python, JOBS='2', FINAL='1', TEST=str(test)
+    )
     folder = tmp_path / 'output' / 'train' / 'vipf_ensemble-final'
     mean, weights = average(folder)
     assert len(weights) == 16
@@ -228,4 +231,4 @@ def test_vipf_on_tiny_networks(few_digits, tmp_path, monkeypatch):
     assert len(lines) == 16
     for name, line in lines.items():
         assert float(line[3]) == pytest.approx(summary(folder / name)[-1]['eval_top1'], abs=0.01)
-        assert len(summary(folder / name)) == 3 and float(line[1]) > 0
+        assert len(summary(folder / name)) == 3

@@ -182,6 +182,22 @@ def test_kims_row_with_test_time_augmentation(few_digits, tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
+def test_final_stage_of_kim(few_digits, tmp_path, monkeypatch, quick_python):
+    """It trains on all images, measures nothing, and predicts the images of TEST from a flat folder."""
+    monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
+    (tmp_path / 'test').mkdir()
+    for i, path in enumerate(few_digits.glob('validation/*/*.png')):
+        shutil.copy(path, tmp_path / 'test' / f'{i}.png')
+    env = dict(PYTHON=quick_python, FINAL='1', TEST='test', NAME='f')
+    done = recipe('effnet_b3_fcl', few_digits, *tiny('effnet_b3_fcl'), cwd=tmp_path, **env)
+    assert '120 images  10 classes  12 in each' in done.stderr
+    (epoch,) = summary(tmp_path / 'output' / 'train' / 'f')
+    assert np.isfinite(epoch['train_loss']) and 'eval_top1' not in epoch
+    with np.load(tmp_path / 'output' / 'train' / 'f' / 'scores.npz') as scores:
+        assert scores['scores'].shape == (40, 10) and 'targets' not in scores
+
+
+@pytest.mark.slow
 def test_tuned_baseline(few_digits, tmp_path, monkeypatch):
     """It searches on the training images alone, and trains on all of them with what was best."""
     monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
