@@ -77,10 +77,17 @@ def two_columns(text: str) -> list[str]:
     return columns
 
 
-def check_labels(labels: str, class_names: Sequence[str] | None) -> None:
-    """Raise unless classes have names where a submission is to have them."""
-    if labels == 'names' and class_names is None:
+def write_submission(args: argparse.Namespace, filenames: Any, predictions: Any, class_names: Any) -> None:
+    """Write the submission that the flags ask for, if they do."""
+    from ..inference.submission import save_submission
+
+    if not args.submission:
+        return
+    if args.labels == 'indices':
+        class_names = None
+    elif class_names is None:
         raise UserError('the names of the classes are not known: give --classes FILE, or --labels indices')
+    save_submission(args.submission, filenames, predictions, class_names, args.columns)
 
 
 def read_class_names(path: str) -> list[str]:

@@ -4,10 +4,9 @@ import argparse
 import os
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from ..errors import UserError
-from .common import add_parser, add_submission_flags, check_labels, check_outputs, read_class_names
+from .common import add_parser, add_submission_flags, check_outputs, read_class_names, write_submission
 
 _AVERAGE = [
     'timm-vipriors ensemble average b7.npz:3 resnest.npz:3 b3.npz -o ensemble.csv',
@@ -25,6 +24,11 @@ _SEARCH = [
 _NOTES = """A FILE is a score file (.npz) of timm-vipriors predict, or results of timm's inference.py (.csv, .parquet)
 with --topk 0 --results-separate-col --fullname. Files are joined by the names of images and classes."""
 
+_ABOUT_VOTE = """Where the base's top score is below the threshold, the class most models have as their best; the base
+votes too. Ties go to the class with the highest sum of scores."""
+_ABOUT_SEARCH = """Greedy forward selection with replacement (Caruana et al. 2004) on labelled images: add the model
+that helps most until none helps. All scores are loaded into memory (4 bytes each)."""
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     ensemble = add_parser(
@@ -36,66 +40,44 @@ def add(commands: argparse._SubParsersAction) -> None:
         notes=_NOTES,
     )
     actions = ensemble.add_subparsers(dest='action', metavar='ACTION', required=True)
-    average = _add(
-        actions,
-        'average',
-        help='average the scores, with weights',
-        description='The weighted average of the scores. VIPF gives 3 to the better models and 1 to the others.',
-        examples=_AVERAGE,
-    )
-    average.add_argument('files', nargs='+', metavar='FILE[:WEIGHT]', help='scores of a model, and its weight if not 1')
-    weights = """a folder with score files of the same names for labelled images that were held out: the models whose
-    top-1 accuracy there is not below the median of all get weight 3, the rest 1"""
-    average.add_argument('--weights-from', metavar='DIR', help=weights)
-    vote = _add(
-        actions,
-        'vote',
-        help='let all models vote where the base is not sure',
-        description="Where the base's top score is below the threshold, the class most models have as their best; "
-        'the base votes too. Ties go to the class with the highest sum of scores.',
-        examples=_VOTE,
-    )
-    vote.add_argument('files', nargs='+', metavar='FILE', help='scores of the models that vote')
+
+    def action(name: str, examples: list[str], help: str, description: str, files: str, metavar: str = 'FILE'):
+        parser = add_parser(actions, name, help=help, description=description, examples=examples, notes=_NOTES)
+        parser.set_defaults(run=run)
+        parser.add_argument('files', nargs='+', metavar=metavar, help=files)
+        classes = 'classes of files that name none, in the order of the columns: a text file, or a data folder'
+        parser.add_argument('--classes', metavar='FILE', help=classes)
+        return parser
+
+    text = 'The weighted average of the scores. VIPF gives 3 to the better models and 1 to the others.'
+    files = 'scores of a model, and its weight if not 1'
+    average = action('average', _AVERAGE, 'average the scores, with weights', text, files, 'FILE[:WEIGHT]')
+    text = """a folder with score files of the same names for labelled images that were held out: the models whose top-1
+    accuracy there is not below the median of all get weight 3, the rest 1"""
+    average.add_argument('--weights-from', metavar='DIR', help=text)
+    text = 'let all models vote where the base is not sure'
+    vote = action('vote', _VOTE, text, _ABOUT_VOTE, 'scores of a model that votes')
     vote.add_argument('--base', required=True, metavar='FILE', help='scores of the model that is right most often')
-    sure = 'the top score that lets the base stand'
-    vote.add_argument('--threshold', type=float, default=0.7, metavar='P', help=sure)
-    scores_help = {
-        average: 'score file to write: the averages',
-        vote: "score file to write: the base's scores where it stands, elsewhere each class's share of the votes "
-        '(where votes tie, with half a vote more for the class that wins)',
-    }
-    for action, text in scores_help.items():
-        action.add_argument('-o', '--output', metavar='FILE', help='CSV to write: filename,prediction,class_name,score')
-        action.add_argument('--scores-out', metavar='FILE', help=text)
-        add_submission_flags(action, 'Image IDs,Predictions', 'indices')
-        action.add_argument('--force', action='store_true', help='write over existing files')
-        action.set_defaults(run=run)
-    search = _add(
-        actions,
-        'search',
-        help='find the models to average, and their weights',
-        description='Greedy forward selection with replacement (Caruana et al. 2004) on labelled images: add the model '
-        'that helps most until none helps. All scores are loaded into memory (4 bytes each).',
-        examples=_SEARCH,
-    )
-    search.add_argument('files', nargs='+', metavar='FILE', help='scores of a model')
+    text = 'the top score that lets the base stand'
+    vote.add_argument('--threshold', type=float, default=0.7, metavar='P', help=text)
+    scores = {average: 'score file to write: the averages'}
+    scores[vote] = """score file to write: the base's scores where it stands, elsewhere each class's share of the votes
+    (where votes tie, with half a vote more for the class that wins)"""
+    for parser, text in scores.items():
+        parser.add_argument('-o', '--output', metavar='FILE', help='CSV to write: filename,prediction,class_name,score')
+        parser.add_argument('--scores-out', metavar='FILE', help=text)
+        add_submission_flags(parser, 'Image IDs,Predictions', 'indices')
+        parser.add_argument('--force', action='store_true', help='write over existing files')
+    text = 'find the models to average, and their weights'
+    search = action('search', _SEARCH, text, _ABOUT_SEARCH, 'scores of a model')
     search.add_argument('--metric', choices=['top1', 'top5'], default='top1', help='what to raise')
     search.add_argument('--folds', type=int, default=5, metavar='N', help='folds of the cross-validation')
     search.add_argument('--max-members', type=int, default=10, metavar='N', help='models to add at most')
     search.add_argument('--seed', type=int, default=0, metavar='S', help='seed of the folds')
-    search.set_defaults(run=run)
-
-
-def _add(actions: argparse._SubParsersAction, name: str, **kwargs: Any) -> argparse.ArgumentParser:
-    parser = add_parser(actions, name, notes=_NOTES, **kwargs)
-    classes = 'the classes of files that do not name them, in the order of the columns: a text file, or a data folder'
-    parser.add_argument('--classes', metavar='FILE', help=classes)
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
     from ..inference import average, held_out_weights, join_files, search, vote
-    from ..inference.submission import save_submission, submission_ids
 
     paths, weights, held_out = args.files, None, []
     if args.action == 'average':
@@ -114,18 +96,13 @@ def run(args: argparse.Namespace) -> int:
     if args.action == 'search':
         print(search(joined, args.metric, args.max_members, args.folds, args.seed))
         return 0
-    if args.submission:
-        submission_ids(joined.filenames)
-        check_labels(args.labels, joined.class_names)
     combine, how = (average, weights) if args.action == 'average' else (vote, args.threshold)
     result = combine(joined, how, keep_scores=args.scores_out is not None)
+    write_submission(args, joined.filenames, result.predictions[-1], joined.class_names)
     if args.scores_out:
         result.save_scores(args.scores_out)
     if args.output:
         result.save_csv(args.output)
-    if args.submission:
-        names = joined.class_names if args.labels == 'names' else None
-        save_submission(args.submission, joined.filenames, result.predictions[-1], names, args.columns)
     print(result)
     return 0
 

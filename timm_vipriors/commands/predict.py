@@ -4,10 +4,10 @@ import argparse
 import os
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from .common import add_parser, add_submission_flags, check_labels, check_outputs, read_class_names
+from .common import add_parser, add_submission_flags, check_outputs, read_class_names, write_submission
 
 if TYPE_CHECKING:
     from ..hierarchy import ClassHierarchy
@@ -61,9 +61,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag(parser, '--aa', metavar='POLICY', help="of randaug:N, the training's own if not given")
     group = parser.add_argument_group('data')
     flag(group, '--split', type=str, default='validation', help="split's folder, if DATA has splits")
-    classes = (
-        "the model's classes in order, if the checkpoint names none: a text file with one a line, or a data folder"
-    )
+    classes = "the model's classes in order, if the checkpoint names none: a file with one a line, or a data folder"
     flag(group, '--classes', metavar='FILE', help=classes)
     add_image_options(group, batch_size=128)
     flag(group, '--crop-mode', choices=('squash', 'border', 'center'), help='how the evaluated image is resized')
@@ -134,7 +132,7 @@ def _load(args: argparse.Namespace, device: str) -> 'Classifier':
     return classifier
 
 
-def _computing(args: argparse.Namespace) -> dict:
+def _computing(args: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     amp_dtype = getattr(torch, args.amp_dtype) if args.amp else None
@@ -172,7 +170,6 @@ def predict_folder(args: argparse.Namespace, classifier: 'Classifier', tree: 'Cl
     from ..files import percent, plural
     from ..hierarchy import log_probabilities, tree_accuracy
     from ..inference.metrics import balanced_accuracy, in_top
-    from ..inference.submission import save_submission, submission_ids
     from ..inference.tta import parse_tta
 
     started, data = time.perf_counter(), args.data[0]
@@ -184,14 +181,9 @@ def predict_folder(args: argparse.Namespace, classifier: 'Classifier', tree: 'Cl
         tree = _reordered(tree, scores.class_names)
         if known is None or not known.any():
             raise UserError(f'{data} has no labels to measure the tree by: name image files to see their decisions')
-    if args.submission:
-        submission_ids(scores.filenames)
-        check_labels(args.labels, scores.class_names)
+    write_submission(args, scores.filenames, scores.scores.argmax(axis=1), scores.class_names)
     if args.output:
         scores.save(args.output)
-    if args.submission:
-        names = scores.class_names if args.labels == 'names' else None
-        save_submission(args.submission, scores.filenames, scores.scores.argmax(axis=1), names, args.columns)
     what = plural(count, 'image') + ('' if views == 1 else f', {views} views of each')
     classes = plural(scores.scores.shape[1], 'class', 'classes')
     where = ' and '.join(path for path in (args.output, args.submission) if path) or data
