@@ -72,7 +72,7 @@ def test_messages_have_one_line_whatever_the_names(tmp_path, dst, capsys):
 @pytest.mark.parametrize(
     ('text', 'per_class', 'splits'),
     [
-        (None, 5, {'train': 5, 'validation': 5}),
+        (None, 5, {'train': 5, 'val': 5}),
         (None, None, {'train': 0.8, 'validation': 0.2}),
         ('train=1,val=2', None, {'train': 1, 'val': 2}),
         ('b, a = 07,c', 3, {'b': 3, 'a': 7, 'c': 3}),

@@ -71,7 +71,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         '--splits',
         metavar='NAME=N,NAME=N',
         help='the splits with their images of each class, or fractions of it '
-        f'(default: {_DEFAULT}, or with --per-class train,validation)'.replace('%', '%%'),
+        f'(default: {_DEFAULT}, or with --per-class train,val)'.replace('%', '%%'),
     )
     reserve = (
         'merge several folders for a final training: this part of each class of the last one becomes the split '
@@ -148,13 +148,13 @@ def find_source(args: argparse.Namespace) -> 'ImageSource':
 def parse_splits(text: str | None, per_class: int | None) -> dict[str, int | float]:
     """The numbers in `train=50,validation=50` or `train=80%,validation=20%`.
 
-    A split without one has `per_class`; so have train and validation without a text.
+    A split without one has `per_class`; so have train and val without a text.
     """
     if per_class is not None and per_class < 1:
         raise UserError(f'--per-class must be at least 1, got {per_class}')
     splits: dict[str, int | float] = {}
     if text is None:
-        text = _DEFAULT if per_class is None else 'train,validation'
+        text = _DEFAULT if per_class is None else 'train,val'
     for part in text.split(','):
         match = re.fullmatch(r'\s*([^=]*?)\s*(?:=\s*([0-9]{1,18})(%?)\s*)?', part)
         if not match or match[1] in splits:  # a name twice
