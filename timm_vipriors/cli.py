@@ -6,11 +6,12 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from . import __version__
 from .commands import ablation, demo_data, doctor, ensemble, hierarchy, predict, recipe, report, run, subset, suggest
-from .errors import UserError
-from .files import first_line, printable
+from .errors import UserError, user_errors
+from .files import printable
 from .help_formatter import HelpFormatter, make_epilog
 
 SCRIPTS = {
@@ -72,14 +73,8 @@ def run_command(argv: list[str]) -> int:
         args.other_flags = others
     elif others:
         parser.error(f'unrecognized arguments: {printable(" ".join(others))}')
-    try:
+    with nullcontext() if args.command in ('run', 'suggest') else user_errors():  # a script has its own errors
         return args.run(args)
-    except BrokenPipeError:
-        raise
-    except (ValueError, OSError, ImportError) as e:  # as the library says what was expected; a script has its traceback
-        if args.command in ('run', 'suggest'):
-            raise
-        raise UserError(first_line(e)) from e
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -58,7 +58,7 @@ def test_one_check_of_each_kind_with_either_script(fails, few_digits, scripts, t
         (['-b', '81'], '80 training images are fewer than one batch of 81'),
         (['--num-classes', '12'], '--num-classes 12 contradicts the data: there are 10 classes in'),
         (['--config', 'nowhere.yaml'], "--config: [Errno 2] No such file or directory: 'nowhere.yaml'"),
-        (['--resume', 'none.pth'], '--resume: none.pth does not exist'),
+        (['--resume', 'none.pth'], 'none.pth does not exist'),
         (['--model-kwargs', 'zzz=1'], 'test_dsk_resnext cannot be made with --model-kwargs zzz=1: '),
         (['--gp', 'zz'], 'test_dsk_resnext cannot be made with --gp zz: '),
         (['--img-size', '8'], 'its anti-aliasing needs an --img-size of 32 or more'),

@@ -29,6 +29,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = add_parser(
         commands,
         'ablation',
+        run,
         help='run several recipes over several seeds, and compare them in a table',
         description='Run recipes over several seeds on your data, and compare them: mean accuracy after the last '
         'epoch with its 95 % interval, the difference from another row, and time.',
@@ -55,7 +56,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         '--jobs', type=int, metavar='N', help='runs at a time (default: as many as CUDA devices, or one)'
     )
     parser.add_argument('-o', '--output', required=True, metavar='DIR', help='folder for all results')
-    parser.set_defaults(run=run, other_flags=())
+    parser.set_defaults(other_flags=())
 
 
 def run(args: argparse.Namespace) -> int:

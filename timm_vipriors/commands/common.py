@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from ..help_formatter import HelpFormatter, make_epilog
 def add_parser(
     commands: argparse._SubParsersAction,
     name: str,
+    run: Callable[[argparse.Namespace], int] | None,
     *,
     help: str,
     description: str,
@@ -22,7 +23,30 @@ def add_parser(
 ) -> argparse.ArgumentParser:
     """Add the parser of a command, whose help ends with examples (a long one has an indented second line) and notes."""
     texts = dict(help=help, description=description, epilog=make_epilog(examples, notes))
-    return commands.add_parser(name, **texts, formatter_class=HelpFormatter, **kwargs)
+    parser = commands.add_parser(name, **texts, formatter_class=HelpFormatter, **kwargs)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_actions(
+    commands: argparse._SubParsersAction,
+    name: str,
+    *,
+    help: str,
+    description: str,
+    examples: dict[str, Sequence[str]],
+    notes: str = '',
+) -> Callable[..., argparse.ArgumentParser]:
+    """Add a command of several actions, with the examples of each; the function that is returned adds an action."""
+    all_examples = [example for some in examples.values() for example in some]
+    parser = add_parser(commands, name, None, help=help, description=description, examples=all_examples, notes=notes)
+    actions = parser.add_subparsers(dest='action', metavar='ACTION', required=True)
+
+    def add_action(action: str, run: Callable[[argparse.Namespace], int], help: str, description: str):
+        texts = dict(help=help, description=description, examples=examples[action], notes=notes)
+        return add_parser(actions, action, run, **texts)
+
+    return add_action
 
 
 def check_output(path: str, force: bool, inputs: Iterable[str | None]) -> None:

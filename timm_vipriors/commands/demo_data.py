@@ -10,6 +10,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     demo = add_parser(
         commands,
         'demo-data',
+        run,
         help='write a small data set as an image folder, without a download',
         description="Write scikit-learn's 1,797 handwritten digits as an image folder, DIR/train and DIR/validation. "
         "--set fashion is Fashion-MNIST from Debian's package dataset-fashion-mnist, --set characters 240 "
@@ -28,7 +29,6 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     demo.add_argument('--size', type=int, default=32, metavar='PIXELS', help='width and height of the images')
     demo.add_argument('--seed', type=int, default=0, metavar='S', help='seed of the choice')
-    demo.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,13 +12,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = add_parser(
         commands,
         'doctor',
+        run,
         help='say what is installed, and what is wrong with it',
         description='Say which versions are installed, and what is wrong with them: the first thing that a bug report '
         'needs. Works where torch or timm does not. Exits with 1 if something is wrong.',
         examples=['timm-vipriors doctor', 'timm-vipriors doctor --json'],
     )
     parser.add_argument('--json', action='store_true', help='print the same as JSON')
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,21 +6,22 @@ import re
 from collections.abc import Sequence
 
 from ..errors import UserError
-from .common import add_parser, add_submission_flags, check_outputs, read_class_names, write_submission
+from .common import add_actions, add_submission_flags, check_outputs, read_class_names, write_submission
 
-_AVERAGE = [
-    'timm-vipriors ensemble average b7.npz:3 resnest.npz:3 b3.npz -o ensemble.csv',
-    'timm-vipriors ensemble average test/*.npz --weights-from validation \\\n    --submission submission.csv',
-    'timm-vipriors ensemble average b7.npz b5.npz --scores-out ensemble.npz --force',
-]
-_VOTE = [
-    'timm-vipriors ensemble vote --base b7.npz --threshold 0.7 b3.npz b5.npz \\\n    --submission submission.csv',
-]
-_SEARCH = [
-    'timm-vipriors ensemble search b7.npz b5.npz b3.npz --max-members 10',
-    'timm-vipriors ensemble search val/*.npz --metric top5',
-]
-
+_EXAMPLES = {
+    'average': [
+        'timm-vipriors ensemble average b7.npz:3 resnest.npz:3 b3.npz -o ensemble.csv',
+        'timm-vipriors ensemble average test/*.npz --weights-from validation \\\n    --submission submission.csv',
+        'timm-vipriors ensemble average b7.npz b5.npz --scores-out ensemble.npz --force',
+    ],
+    'vote': [
+        'timm-vipriors ensemble vote --base b7.npz --threshold 0.7 b3.npz b5.npz \\\n    --submission submission.csv',
+    ],
+    'search': [
+        'timm-vipriors ensemble search b7.npz b5.npz b3.npz --max-members 10',
+        'timm-vipriors ensemble search val/*.npz --metric top5',
+    ],
+}
 _NOTES = """A FILE is a score file (.npz) of timm-vipriors predict, or results of timm's inference.py (.csv, .parquet)
 with --topk 0 --results-separate-col --fullname. Files are joined by the names of images and classes."""
 
@@ -31,19 +32,17 @@ that helps most until none helps. All scores are loaded into memory (4 bytes eac
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    ensemble = add_parser(
+    add_action = add_actions(
         commands,
         'ensemble',
         help='combine the scores of several models',
         description='Combine score files of several models on the same images.',
-        examples=[*_AVERAGE, *_VOTE, *_SEARCH],
+        examples=_EXAMPLES,
         notes=_NOTES,
     )
-    actions = ensemble.add_subparsers(dest='action', metavar='ACTION', required=True)
 
-    def action(name: str, examples: list[str], help: str, description: str, files: str, metavar: str = 'FILE'):
-        parser = add_parser(actions, name, help=help, description=description, examples=examples, notes=_NOTES)
-        parser.set_defaults(run=run)
+    def action(name: str, help: str, description: str, files: str, metavar: str = 'FILE') -> argparse.ArgumentParser:
+        parser = add_action(name, run, help, description)
         parser.add_argument('files', nargs='+', metavar=metavar, help=files)
         classes = 'classes of files that name none, in the order of the columns: a text file, or a data folder'
         parser.add_argument('--classes', metavar='FILE', help=classes)
@@ -51,12 +50,12 @@ def add(commands: argparse._SubParsersAction) -> None:
 
     text = 'The weighted average of the scores. VIPF gives 3 to the better models and 1 to the others.'
     files = 'scores of a model, and its weight if not 1'
-    average = action('average', _AVERAGE, 'average the scores, with weights', text, files, 'FILE[:WEIGHT]')
+    average = action('average', 'average the scores, with weights', text, files, 'FILE[:WEIGHT]')
     text = """a folder with score files of the same names for labelled images that were held out: the models whose top-1
     accuracy there is not below the median of all get weight 3, the rest 1"""
     average.add_argument('--weights-from', metavar='DIR', help=text)
     text = 'let all models vote where the base is not sure'
-    vote = action('vote', _VOTE, text, _ABOUT_VOTE, 'scores of a model that votes')
+    vote = action('vote', text, _ABOUT_VOTE, 'scores of a model that votes')
     vote.add_argument('--base', required=True, metavar='FILE', help='scores of the model that is right most often')
     text = 'the top score that lets the base stand'
     vote.add_argument('--threshold', type=float, default=0.7, metavar='P', help=text)
@@ -69,7 +68,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         add_submission_flags(parser, 'Image IDs,Predictions', 'indices')
         parser.add_argument('--force', action='store_true', help='write over existing files')
     text = 'find the models to average, and their weights'
-    search = action('search', _SEARCH, text, _ABOUT_SEARCH, 'scores of a model')
+    search = action('search', text, _ABOUT_SEARCH, 'scores of a model')
     search.add_argument('--metric', choices=['top1', 'top5'], default='top1', help='what to raise')
     search.add_argument('--folds', type=int, default=5, metavar='N', help='folds of the cross-validation')
     search.add_argument('--max-members', type=int, default=10, metavar='N', help='models to add at most')

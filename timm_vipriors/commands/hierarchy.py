@@ -8,19 +8,21 @@ from textwrap import shorten
 
 from ..errors import UserError
 from ..files import plural, printable, text_table
-from .common import add_parser, check_output, read_class_names
+from .common import add_actions, check_output, read_class_names
 
-_INDUCE = [
-    'timm-vipriors hierarchy induce model_best.pth.tar -o tree.json',
-    'timm-vipriors hierarchy induce model_best.pth.tar -o tree.json \\\n    --classes digits --use-ema',
-]
-_GROUPS = ['timm-vipriors hierarchy groups groups.json -o tree.json']
-_EDGES = ['timm-vipriors hierarchy edges is_a.txt -o tree.json --classes DATA']
-_WORDNET = [
-    'timm-vipriors hierarchy wordnet DATA -o tree.json',
-    'timm-vipriors hierarchy wordnet DATA -o tree.json --sense tiger=n02129604',
-]
-_SHOW = ['timm-vipriors hierarchy show tree.json --png tree.png']
+_EXAMPLES = {
+    'induce': [
+        'timm-vipriors hierarchy induce model_best.pth.tar -o tree.json',
+        'timm-vipriors hierarchy induce model_best.pth.tar -o tree.json \\\n    --classes digits --use-ema',
+    ],
+    'groups': ['timm-vipriors hierarchy groups groups.json -o tree.json'],
+    'edges': ['timm-vipriors hierarchy edges is_a.txt -o tree.json --classes DATA'],
+    'wordnet': [
+        'timm-vipriors hierarchy wordnet DATA -o tree.json',
+        'timm-vipriors hierarchy wordnet DATA -o tree.json --sense tiger=n02129604',
+    ],
+    'show': ['timm-vipriors hierarchy show tree.json --png tree.png'],
+}
 _CLASSES = 'the class names: a text file with one a line, or a data folder with a folder for each'
 _OF_WORDNET = """Make a semantic tree of classes that are called by ids (n02084071) or words of WordNet's nouns. It
 needs the Debian package wordnet-base, or nltk's corpus. A contest that forbids outside knowledge, such as VIPriors,
@@ -28,25 +30,23 @@ forbids this tree."""
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    hierarchy = add_parser(
+    add_action = add_actions(
         commands,
         'hierarchy',
         help='make and show a tree over the classes',
         description="Make a tree over the classes: from a classifier's weights (NBDT), groups, edges or WordNet.",
-        examples=[*_INDUCE, *_GROUPS, *_EDGES, *_WORDNET, *_SHOW],
+        examples=_EXAMPLES,
     )
-    actions = hierarchy.add_subparsers(dest='action', metavar='ACTION', required=True)
 
-    def action(name, run, help, description, examples, written='-o'):
-        parser = add_parser(actions, name, help=help, description=description, examples=examples)
-        parser.set_defaults(run=run)
+    def action(name: str, run: Callable, help: str, description: str) -> argparse.ArgumentParser:
+        parser = add_action(name, run, help, description)
         parser.add_argument('--force', action='store_true', help='write over an existing file')
-        if written == '-o':
+        if name != 'show':
             parser.add_argument('-o', '--output', required=True, metavar='FILE', help='JSON to write')
         return parser
 
     description = "Cluster the rows of a checkpoint's classifier (Ward, on the normalised rows) and write the tree."
-    induce = action('induce', run_induce, 'make a tree from a checkpoint', description, _INDUCE)
+    induce = action('induce', run_induce, 'make a tree from a checkpoint', description)
     of = "of timm's train script, a run's folder, a state dict, or .safetensors"
     induce.add_argument('checkpoint', metavar='CHECKPOINT', help=of)
     default = ' (default: those in the checkpoint, else the classes are numbered)'
@@ -55,18 +55,18 @@ def add(commands: argparse._SubParsersAction) -> None:
     induce.add_argument('--use-ema', action=argparse.BooleanOptionalAction, help=averaged)
 
     description = 'Make a tree of named groups, which a JSON file lists for each class, outermost first.'
-    groups = action('groups', run_groups, 'make a tree from groups', description, _GROUPS)
+    groups = action('groups', run_groups, 'make a tree from groups', description)
     groups.add_argument('groups', metavar='FILE', help='JSON such as {"cat": ["animal", "mammal"], "car": []}')
 
     description = (
         'Make a tree from a text file with a parent and a child on each line; what leads to no class is left out.'
     )
-    edges = action('edges', run_edges, 'make a tree from edges', description, _EDGES)
+    edges = action('edges', run_edges, 'make a tree from edges', description)
     edges.add_argument('edges', metavar='FILE', help='text file, two ids a line')
     edges.add_argument('--classes', required=True, metavar='FILE', help=_CLASSES)
     edges.add_argument('--join-roots', action='store_true', help='put several trees under a new root')
 
-    wordnet = action('wordnet', run_wordnet, 'make a tree from WordNet', _OF_WORDNET, _WORDNET)
+    wordnet = action('wordnet', run_wordnet, 'make a tree from WordNet', _OF_WORDNET)
     wordnet.add_argument('data', metavar='DATA', help=_CLASSES)
     words = 'ids of words that are not meant in their first sense'
     wordnet.add_argument('--sense', nargs='+', default=[], metavar='NAME=ID', help=words)
@@ -74,7 +74,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     wordnet.add_argument('--wordnet', metavar='FOLDER', help=place)
 
     description = 'Print a tree as text, and draw it as a picture.'
-    show = action('show', run_show, 'print a tree, and draw it', description, _SHOW, written='--png')
+    show = action('show', run_show, 'print a tree, and draw it', description)
     show.add_argument('tree', metavar='TREE', help='JSON file of a tree')
     show.add_argument('--png', metavar='FILE', help='picture to write too; needs matplotlib')
 

@@ -43,6 +43,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = add_parser(
         commands,
         'predict',
+        run,
         help='classify images, with test-time augmentation',
         description=_DESCRIPTION,
         examples=_EXAMPLES,
@@ -67,7 +68,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag(group, '--crop-mode', choices=('squash', 'border', 'center'), help='how the evaluated image is resized')
     add_model_options(parser)
     flag(parser, '--reparam', action='store_true', help='fuse what can be fused first')
-    parser.set_defaults(run=run, model=None, device=None)
+    parser.set_defaults(model=None, device=None)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,42 +10,35 @@ import textwrap
 import time
 from itertools import zip_longest
 
-from .common import add_parser
+from .common import add_actions
 
-_LIST = ['timm-vipriors recipe list']
-_SHOW = ['timm-vipriors recipe show effnet_b7_fcl']
-_COPY = ['timm-vipriors recipe copy effnet_b7_fcl my_recipes']
-_RUN = [
-    'timm-vipriors recipe run quickstart',
-    'timm-vipriors recipe run dsk_resnext50_32x4d DATA --epochs 100',
-    'DRY_RUN=1 timm-vipriors recipe run dsk_resnext50_32x4d DATA',
-    'GPUS=8 timm-vipriors recipe run effnet_b7_fcl DATA',
-]
+_EXAMPLES = {
+    'list': ['timm-vipriors recipe list'],
+    'show': ['timm-vipriors recipe show effnet_b7_fcl'],
+    'copy': ['timm-vipriors recipe copy effnet_b7_fcl my_recipes'],
+    'run': [
+        'timm-vipriors recipe run quickstart',
+        'timm-vipriors recipe run dsk_resnext50_32x4d DATA --epochs 100',
+        'DRY_RUN=1 timm-vipriors recipe run dsk_resnext50_32x4d DATA',
+        'GPUS=8 timm-vipriors recipe run effnet_b7_fcl DATA',
+    ],
+}
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     text = "show, copy and run the recipes: the rows of the papers' tables as shell scripts"
     description = "The rows of the papers' tables, and some of our own, as shell scripts of plain flags."
-    recipe = add_parser(
-        commands, 'recipe', help=text, description=description, examples=[*_LIST, *_SHOW, *_COPY, *_RUN]
-    )
-    actions = recipe.add_subparsers(dest='action', metavar='ACTION', required=True)
-
-    def add_action(name: str, text: str, description: str, examples: list[str]) -> argparse.ArgumentParser:
-        action = add_parser(actions, name, help=text, description=description, examples=examples)
-        action.set_defaults(run=_ACTIONS[name])
-        return action
-
-    add_action('list', 'list all recipes', 'List all recipes by their names.', _LIST)
-    show = add_action('show', 'print a recipe', 'Print a recipe as it is.', _SHOW)
+    add_action = add_actions(commands, 'recipe', help=text, description=description, examples=_EXAMPLES)
+    add_action('list', run_list, 'list all recipes', 'List all recipes by their names.')
+    show = add_action('show', run_show, 'print a recipe', 'Print a recipe as it is.')
     show.add_argument('name', metavar='NAME', help='name of a recipe')
     description = 'Copy a recipe and the files that it sources into a folder, to change it there.'
-    copy = add_action('copy', 'copy a recipe, to change it', description, _COPY)
+    copy = add_action('copy', run_copy, 'copy a recipe, to change it', description)
     copy.add_argument('name', metavar='NAME', help='name of a recipe')
     copy.add_argument('folder', metavar='DIR', help='folder to copy to; made if it does not exist')
     copy.add_argument('--force', action='store_true', help='overwrite files in DIR')
     description = 'Run a recipe. What follows its name goes to it, and so do variables such as GPUS and DRY_RUN.'
-    run = add_action('run', 'run a recipe', description, _RUN)
+    run = add_action('run', run_recipe, 'run a recipe', description)
     run.add_argument('name', metavar='NAME', help='name of a recipe, or the path of one of your own')
     run.add_argument('args', nargs=argparse.REMAINDER, metavar='DATA …', help='its arguments, mostly DATA and flags')
 
@@ -101,6 +94,3 @@ def run_recipe(args: argparse.Namespace) -> int:
     if interrupts:
         raise KeyboardInterrupt(f'interrupted; {again}')
     return code
-
-
-_ACTIONS = {'list': run_list, 'show': run_show, 'copy': run_copy, 'run': run_recipe}

@@ -18,6 +18,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     report = add_parser(
         commands,
         'report',
+        run,
         help='make a page on runs and on how good models are',
         description='Write one self-contained HTML file: the curves of training runs; and of score files the accuracy, '
         'calibration, confused classes, accuracy by class and most confident mistakes. Of a run whose training '
@@ -45,7 +46,6 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     report.add_argument('--title', metavar='T', help='the title of the page (default: what is in it)')
     report.add_argument('--force', action='store_true', help='replace the page if it exists')
-    report.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

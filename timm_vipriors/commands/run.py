@@ -22,11 +22,10 @@ _EXAMPLES = [
 
 def add(commands: argparse._SubParsersAction) -> None:
     text = 'run any script of timm, such as its benchmark.py, with our models registered'
-    parser = add_parser(commands, 'run', help=text, description=_DESCRIPTION, examples=_EXAMPLES)
+    parser = add_parser(commands, 'run', run, help=text, description=_DESCRIPTION, examples=_EXAMPLES)
     script_help = 'path of a script, or the name of one in $TIMM_SCRIPTS, with or without .py'
     parser.add_argument('script', metavar='SCRIPT', help=script_help)
     parser.add_argument('args', nargs=argparse.REMAINDER, metavar='ARGS …', help="the script's arguments")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

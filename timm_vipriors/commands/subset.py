@@ -30,6 +30,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     subset = add_parser(
         commands,
         'subset',
+        run,
         help='choose images of each class for training and validation',
         description='Make class-balanced, disjoint splits DST/SPLIT/CLASS/FILE of an image folder SRC/CLASS/FILE, and '
         'DST/manifest.csv, which lists them. After an interruption the same command resumes. The choice in a class '
@@ -89,7 +90,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     how = subset.add_mutually_exclusive_group()
     how.add_argument('--copy', action='store_true', help='copy the images')
     how.add_argument('--link', action='store_false', dest='copy', help='make symbolic links (default)')
-    subset.set_defaults(run=run, copy=False)
+    subset.set_defaults(copy=False)
 
 
 def run(args: argparse.Namespace) -> int:

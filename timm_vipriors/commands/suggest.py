@@ -10,6 +10,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     suggest = add_parser(
         commands,
         'suggest',
+        run,
         help='choose model and settings for a data folder, and train',
         description='Choose model, image size, batch, epochs and augmentation from the images of DATA/train and the '
         'speed of this machine, and say why. Further flags are those of `timm-vipriors train`; they come last and win.',
@@ -29,7 +30,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     suggest.add_argument('--fast', action='store_true', help='a first look: a fifth of the time')
     suggest.add_argument('--device', metavar='NAME', help='where to train: cuda where there is one if not given')
     suggest.add_argument('--run', dest='start', action='store_true', help='train, instead of printing the command')
-    suggest.set_defaults(run=run, other_flags=[])
+    suggest.set_defaults(other_flags=[])
 
 
 def _minutes(text: str) -> float:

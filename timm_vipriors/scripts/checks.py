@@ -38,9 +38,6 @@ def check_run(
 
     Returns:
         The classes in the order of the logits and the training images of each, None where the data does not say.
-
-    Raises:
-        UserError: In one sentence, what is wrong.
     """
     training = name == 'train'
     checkpoint = read_checkpoints(args)
@@ -119,29 +116,18 @@ def check_weights(args: argparse.Namespace) -> None:
 
 
 def read_checkpoints(args: argparse.Namespace) -> Checkpoint | None:
-    """The checkpoint that a run resumes from, starts with or validates, mapped into memory; None without one.
-
-    Raises:
-        UserError: If it is missing or damaged.
-    """
+    """The checkpoint that a run resumes from, starts with or validates, mapped into memory; None without one."""
     checkpoint = None
     for flag in CHECKPOINTS:
         if not (given := getattr(args, flag, '')):
             continue
-        try:
-            checkpoint = Checkpoint.read(given, mmap=True)
-        except (ValueError, OSError) as e:
-            raise UserError(f'{flag_name(flag)}: {e}') from e
+        checkpoint = Checkpoint.read(given, mmap=True)
         setattr(args, flag, checkpoint.path)  # in the folder of a run
     return checkpoint
 
 
 def adopt(checkpoint: Checkpoint, args: argparse.Namespace, given: set[str]) -> None:
-    """Take model, its arguments and the preparation of the images from the checkpoint that is validated.
-
-    Raises:
-        UserError: If a flag contradicts the checkpoint's own description.
-    """
+    """Take model, its arguments and the preparation of the images from the checkpoint that is validated."""
     names = {'model': checkpoint.model, 'model_kwargs': checkpoint.get('model_kwargs'), 'gp': checkpoint.get('gp')}
     if checkpoint.description:
         names |= {key: checkpoint.get(key) for key in ('num_classes', *DATA_KEYS)}
@@ -187,11 +173,7 @@ def explain_checkpoint(args: argparse.Namespace, error: Exception) -> str | None
 
 
 def check_classes(folders: Folders, args: argparse.Namespace, checkpoint: Checkpoint | None) -> list[str]:
-    """The classes in the order of the logits: the checkpoint's where it names them, else those of the folders.
-
-    Raises:
-        UserError: If the folders, the checkpoint and --num-classes do not agree.
-    """
+    """The classes in the order of the logits: the checkpoint's where it names them, else those of the folders."""
     names = folders.class_names
     trained = checkpoint.class_names if checkpoint is not None else None
     if trained is not None and not getattr(args, 'initial_checkpoint', ''):

@@ -9,10 +9,9 @@ def effective_batch(args: argparse.Namespace, devices: int) -> int:
 
 
 def learning_rate(args: argparse.Namespace, devices: int) -> tuple[float, str]:
-    """The learning rate, and how it was scaled: 'linear', 'sqrt', or '' where it was given.
+    """The learning rate, and how it was scaled from `lr_base`: 'linear', 'sqrt', or '' where `lr` was given.
 
-    Without `lr` it is `lr_base`, for a batch of `lr_base_size`, scaled as `lr_base_scale` says, or by the kind of the
-    optimizer where that is empty.
+    Where `lr_base_scale` is empty the kind of the optimizer decides.
     """
     if args.lr:
         return args.lr, ''
@@ -22,23 +21,13 @@ def learning_rate(args: argparse.Namespace, devices: int) -> tuple[float, str]:
 
 
 def describe_update(args: argparse.Namespace, devices: int, resumed_rate: float | None = None) -> str:
-    """The images of an update and its learning rate, in a line.
-
-    Args:
-        args: The script's arguments.
-        devices: The number of processes.
-        resumed_rate: The rate in the checkpoint that the run resumes from: an optimizer's state wins over the flags.
-    """
-    factors = [f'{args.batch_size:,}']
-    if devices > 1:
-        factors.append(f'{devices} devices')
-    if args.grad_accum_steps > 1:
-        factors.append(f'{args.grad_accum_steps} batches')
-    product = f' ({" × ".join(factors)})' if len(factors) > 1 else ''
+    """The images of an update and its learning rate, in a line; the rate of a resumed optimizer wins over the flags."""
+    factors = {'devices': devices, 'batches': args.grad_accum_steps}
+    several = [f'{number} {what}' for what, number in factors.items() if number > 1]
+    product = f' ({" × ".join([f"{args.batch_size:,}", *several])})' if several else ''
     rate, scale = learning_rate(args, devices)
-    how = {'': '', 'linear': ', scaled linearly', 'sqrt': ', scaled by the square root'}[scale]
-    if scale:
-        how += f' from {args.lr_base:g} for {args.lr_base_size:,}'
+    by = {'linear': 'linearly', 'sqrt': 'by the square root'}
+    how = f', scaled {by[scale]} from {args.lr_base:g} for {args.lr_base_size:,}' if scale else ''
     if resumed_rate is not None and abs(resumed_rate - rate) > 1e-9 * max(rate, resumed_rate):
-        rate, how = resumed_rate, f", the checkpoint's, and not the flags' {rate:g}: --no-resume-opt takes theirs"
+        rate, how = resumed_rate, f", the checkpoint's; --no-resume-opt takes that of the flags, {rate:g}"
     return f'an update learns from {effective_batch(args, devices):,} images{product} at a rate of {rate:g}{how}'

@@ -38,7 +38,8 @@ class LossSpec:
         """The loss of --criterion, its kwargs, --hierarchy and --class-weights; None leaves the script's own.
 
         Raises:
-            UserError: If the flags contradict each other, an argument is unknown, or the tree cannot be read.
+            UserError: If the flags contradict each other.
+            ValueError, OSError: If the name or an argument is unknown, or the tree cannot be read.
         """
         name, kwargs, tree = args.criterion, dict(args.criterion_kwargs or {}), args.hierarchy
         balanced = args.class_weights == 'balanced'
@@ -59,11 +60,8 @@ class LossSpec:
                 f'--criterion {name} needs a tree: --hierarchy FILE (timm-vipriors hierarchy induce makes one), or '
                 f'--criterion-kwargs tree_start_epoch=M to grow one from the model'
             )
-        try:
-            check_arguments(name, [*kwargs, *(['hierarchy'] if tree else [])])
-            return cls(name, kwargs, ClassHierarchy.load(tree) if tree else None, balanced)
-        except (ValueError, OSError) as e:
-            raise UserError(str(e)) from e
+        check_arguments(name, [*kwargs, *(['hierarchy'] if tree else [])])
+        return cls(name, kwargs, ClassHierarchy.load(tree) if tree else None, balanced)
 
     def build(
         self,
@@ -73,17 +71,14 @@ class LossSpec:
         batch_size: int | None = None,
         class_counts: Sequence[int] | None = None,
     ) -> nn.Module:
-        """The loss for a model.
+        """The loss for a model of C classes and features of width D.
 
         Args:
-            num_classes: C, the model's logits.
-            feature_dim: D, the width of the model's features.
+            num_classes: C.
+            feature_dim: D.
             class_names: The classes in the order of the logits, by which the tree's leaves are put in order.
             batch_size: Images in an update, over all devices and accumulated batches; see `CenterLoss`.
             class_counts: Training images of each class, for a balanced loss.
-
-        Raises:
-            ValueError: If an argument's value is wrong, or the tree's classes are others.
         """
         kwargs = dict(self.kwargs)
         if self.hierarchy is not None:

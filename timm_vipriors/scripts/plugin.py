@@ -31,7 +31,7 @@ from ..data import CachedImageDataset, LSBSwap
 from ..data.datasets import StrictImageDataset, drop_hidden
 from ..data.seeding import seed_loader
 from ..data.transforms import posterize_to_a_bit, put_first
-from ..errors import UserError
+from ..errors import UserError, user_errors
 from ..files import first_line
 from ..inference.metrics import balanced_accuracy
 from ..loss import TreeSupervisionLoss
@@ -148,11 +148,12 @@ class Plugin:
         try:
             model = timm.models.create_model(*args, **kwargs)
         except Exception as e:  # models have asserts, a TypeError for an argument that they do not know, and more
-            given = ' '.join(f'{key}={value}' for key, value in self.args.model_kwargs.items())
-            flags = [f'--gp {self.args.gp}'] * bool(self.args.gp) + [f'--model-kwargs {given}'] * bool(given)
-            if not flags or 'loading state_dict' in str(e):
+            gp, given = self.args.gp, self.args.model_kwargs
+            if not (gp or given) or 'loading state_dict' in str(e):
                 raise
-            raise UserError(f'{self.args.model} cannot be made with {" ".join(flags)}: {first_line(e)}') from e
+            flags = f'--gp {gp}' * bool(gp) + ' --model-kwargs' * bool(given)
+            flags += ''.join(f' {key}={value}' for key, value in given.items())
+            raise UserError(f'{self.args.model} cannot be made with {flags.strip()}: {first_line(e)}') from e
         config = timm.data.resolve_data_config(vars(self.args), model=model)
         self.description = {
             'model': self.args.model,
@@ -211,7 +212,7 @@ class Plugin:
     ) -> FeatureClassificationTask:
         """Our task with the loss of --criterion, or with the script's own."""
         smoothing = 0.0
-        try:
+        with user_errors():
             if self.loss is not None:
                 classes = unwrap_model(model).num_classes
                 images = effective_batch(self.args, world_size())
@@ -219,11 +220,8 @@ class Plugin:
                 smoothing = self.args.smoothing  # of class indices; the labels of mixup come smoothed
             elif criterion is None:  # scripts since timm 1.0.30 may leave the making to the task
                 criterion = timm.loss.create_classification_loss(**(criterion_kwargs or {}))
-            task = FeatureClassificationTask(
-                model, criterion, smoothing=smoothing, description=self.description, **kwargs
-            )
-        except ValueError as e:
-            raise UserError(str(e)) from e
+            about = dict(smoothing=smoothing, description=self.description)
+            task = FeatureClassificationTask(model, criterion, **about, **kwargs)
         self.guard.watch(task)
         self._task = task
         self._tell_tree()
@@ -267,11 +265,7 @@ class Plugin:
 
 
 def make_swap(args: argparse.Namespace) -> LSBSwap | None:
-    """The transform of --lsb-swap and --lsb-prob, or None.
-
-    Raises:
-        UserError: If they contradict each other or a value is out of range.
-    """
+    """The transform of --lsb-swap and --lsb-prob, or None."""
     if not args.lsb_swap:
         if args.lsb_prob != DEFAULT_PROB:
             raise UserError('--lsb-prob needs --lsb-swap K: how many bits to swap, 2 for example')

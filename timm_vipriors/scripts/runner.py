@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from ..data.datasets import CorruptImageError
-from ..errors import UserError
+from ..errors import UserError, user_errors
 from ..files import default_workers, first_line, first_names
 from .checkout import find_checkout, find_in_checkout, version_warning
 from .checks import check_run, explain_checkpoint
@@ -31,14 +31,7 @@ NEEDED = ('parser', 'main', 'create_dataset', 'create_loader', 'create_model')  
 
 
 def run(name: str, argv: Sequence[str]) -> int:
-    """Run a script with our parts plugged in.
-
-    Args:
-        name: 'train' or 'validate'.
-        argv: Its command line, without the program's name.
-
-    Returns:
-        The exit code.
+    """Run 'train' or 'validate' with a command line, and return the exit code.
 
     Raises:
         UserError: For a mistake in the flags, the data or a checkpoint.
@@ -46,13 +39,14 @@ def run(name: str, argv: Sequence[str]) -> int:
     script = prepare_script(name)
     training = name == 'train'
     with mock.patch.object(sys, 'argv', [script.parser.prog, *argv]):
-        args = parse_args(script)
-        resuming = training and args.resume == 'auto'
-        if resuming:
-            args.resume = find_last(args)
-        loss = LossSpec.from_flags(args) if training else None
-        swap = make_swap(args) if training else None
-        class_names, class_counts = check_run(name, args, given_arguments(script.parser, argv), resuming)
+        with user_errors():
+            args = parse_args(script)
+            resuming = training and args.resume == 'auto'
+            if resuming:
+                args.resume = find_last(args)
+            loss = LossSpec.from_flags(args) if training else None
+            swap = make_swap(args) if training else None
+            class_names, class_counts = check_run(name, args, given_arguments(script.parser, argv), resuming)
         plugin = Plugin(args, loss, swap, class_names, class_counts, resuming)
         checked = mock.patch.object(script.parser, 'parse_args', return_value=argparse.Namespace(**vars(args)))
         with checked, plugin.installed(script), explained_errors(args), _interrupts() as interrupted:
@@ -104,11 +98,7 @@ def default_device() -> str:
 
 
 def parse_args(script: ModuleType) -> argparse.Namespace:
-    """The script's arguments, as it parses them itself; names in a --config that are no flags are warned of.
-
-    Raises:
-        UserError: If a --config cannot be read, or is not of lines of "name: value".
-    """
+    """The script's arguments, as it parses them itself; names in a --config that are no flags are warned of."""
     try:
         args = script._parse_args()[0] if hasattr(script, '_parse_args') else script.parser.parse_args()
     except (OSError, TypeError, ValueError, yaml.YAMLError) as e:
@@ -150,10 +140,9 @@ def explained_errors(args: argparse.Namespace) -> Iterator[None]:
     except CorruptImageError as e:
         traceback.clear_frames(e.__traceback__)  # which keep the loader, whose processes end with it
         raise UserError(e.sentence) from e
-    except BrokenPipeError:
-        raise
-    except OSError as e:  # such as a full disk
-        raise UserError(str(e)) from e
+    except OSError:  # such as a full disk
+        with user_errors():
+            raise
     except Exception as e:
         sentence = explain_checkpoint(args, e)
         if sentence is None and 'Padding size should be less than' in str(e):

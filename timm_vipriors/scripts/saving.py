@@ -48,12 +48,8 @@ class Saver(utils.CheckpointSaver):
         # beside the old one, which it then replaces atomically
         copy = os.path.join(os.path.dirname(dst), 'copy.tmp')
         _remove(copy)
-        try:
-            super()._duplicate(src, copy)
-            self._replace(copy, dst)
-        except OSError as e:
-            _remove(copy)
-            raise UserError(f'{dst} could not be written ({first_line(e)}). {self._what_is_there()}') from e
+        super()._duplicate(src, copy)
+        self._replace(copy, dst)
 
     def _what_is_there(self) -> str:
         last = os.path.join(self.checkpoint_dir, LAST)
