@@ -335,3 +335,16 @@ def test_tensors_in_the_ring_are_copies():
 def test_a_sample_without_an_image(sample, name):
     with pytest.raises(TypeError, match=f'expected a PIL image or a uint8 tensor, got {name}'):
         LSBSwap()(sample)
+
+
+def test_donors_by_number():
+    """Without a ring each image gets the bits of one of the donors, with one only the first that finds it empty."""
+    donors = [(Image.new('L', (4, 4), value), 0) for value in range(8)]
+    torch.manual_seed(0)
+    swap = LSBSwap(3, p=1, pool_size=0, donors=donors)
+    low = [swap(Image.new('L', (6, 6), 0b10101000)).getpixel((0, 0)) & 7 for _ in range(100)]
+    assert set(low) == set(range(8))
+    swap = LSBSwap(3, p=1, donors=donors[5:6])
+    for _ in range(2):
+        assert [swap(Image.new('L', (4, 4), value)).getpixel((0, 0)) for value in (8, 16)] == [8 | 5, 16]
+        swap.forget()

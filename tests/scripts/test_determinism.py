@@ -38,10 +38,11 @@ def test_runs_with_0_1_and_2_loader_processes(train):
 
 
 @pytest.mark.slow
-def test_resumed_run_is_the_uninterrupted_one(train, tmp_path):
-    whole = train('whole', '--workers', 1, '--epochs', 3, '--sched', 'multistep', '--decay-milestones', 2)
+@pytest.mark.parametrize('more', [[], ['--lsb-swap', 2], ['--lsb-swap', 2, '--cache', 'ram']])
+def test_resumed_run_is_the_uninterrupted_one(train, tmp_path, more):
+    whole = train('whole', '--workers', 1, '--epochs', 3, '--sched', 'multistep', '--decay-milestones', 2, *more)
     for epochs in (1, 2, 3, 3):  # the last finds nothing to do
-        flags = ['--workers', 2, '--epochs', epochs, '--sched', 'multistep', '--decay-milestones', 2]
+        flags = ['--workers', 2, '--epochs', epochs, '--sched', 'multistep', '--decay-milestones', 2, *more]
         parts = train('parts', *flags, '--resume', 'auto')
     assert parts[0]['epoch'] == 2
     for key in KEYS:

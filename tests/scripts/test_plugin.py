@@ -144,8 +144,8 @@ def flat(tmp_path_factory):
 ZERO_ONE = dict(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), color_jitter=None)
 
 
-def swapped_loader(flat, k=2, p=1.0, splits=0, **kwargs):
-    plugin = make(swap=LSBSwap(k, p) if k else None)
+def swapped_loader(flat, k=2, p=1.0, splits=0, cache='off', **kwargs):
+    plugin = make(f'--cache {cache}', swap=LSBSwap(k, p) if k else None)
     dataset = plugin.create_dataset('', root=str(flat), split='train', is_training=True)
     if splits:
         dataset = AugMixDataset(dataset, num_splits=splits)
@@ -167,6 +167,27 @@ def test_batches_have_swapped_bits(flat, use_prefetcher, kwargs):
     assert all(v >> 2 == i for i, v in pairs)  # the high bits are the image's own
     assert 40 <= sum(v != value(i) for i, v in pairs) <= 60  # three quarters have other low bits than their donor
     assert all(v == value(i) for i, v in seen(swapped_loader(flat, k=0, use_prefetcher=use_prefetcher, **kwargs)))
+
+
+@pytest.mark.parametrize('cache', ['ram', 'off'])
+def test_swapped_bits_are_those_of_the_seed_and_the_epoch(flat, cache):
+    """With any number of processes, and where a run begins with a later epoch."""
+
+    def run(workers, first, last):
+        loader = swapped_loader(flat, 2, 1.0, cache=cache, num_workers=workers)
+        epochs = []
+        for number in range(first, last):
+            loader.dataset.set_epoch(number)
+            epochs.append(seen(loader))
+        return epochs
+
+    epochs = run(0, 0, 3)
+    assert run(2, 0, 3) == epochs
+    assert run(1, 2, 3) == epochs[2:]
+    assert dict(epochs[0]) != dict(epochs[1])
+    assert {v & 3 for _, v in epochs[0][:4]} != {0}
+    changed = [sum(v != value(i) for i, v in epoch) for epoch in epochs]
+    assert all(35 <= number <= 60 for number in changed)
 
 
 @pytest.mark.parametrize('aug', [None, 'augmix-m3'])

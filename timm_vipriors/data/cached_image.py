@@ -38,8 +38,10 @@ class CachedImage(Image.Image):
                 return self._part(left, top, right, bottom)
         return super().crop(box)
 
-    def swapped(self, donor: Image.Image, k: int, corner: tuple[int, int]) -> 'CachedImage':
+    def swapped(self, donor: Image.Image, k: int, corner: tuple[int, int]) -> Image.Image:
         """The image after `lsb_swap`, which is done when its pixels are needed."""
+        if self.pixels is None:
+            return lsb_swap(self, donor, k, corner)
         pixels = donor.pixels if isinstance(donor, CachedImage) and donor.donor is None else None
         return CachedImage(self.pixels, (np.asarray(donor) if pixels is None else pixels, k, corner))
 

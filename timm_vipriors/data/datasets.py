@@ -4,6 +4,7 @@ timm skips such an image with a warning that gives its index, and trains on the 
 every image counts.
 """
 
+import copy
 import os
 from collections import Counter
 from typing import Any, BinaryIO
@@ -55,6 +56,12 @@ class StrictImageDataset(ImageDataset):
         elif self.target_transform is not None:
             target = self.target_transform(target)
         return (img, target) if self.additional_features is None else (img, target, *features)
+
+    def bare(self) -> 'StrictImageDataset':
+        """The same images without the transform."""
+        bare = copy.copy(self)
+        bare.transform = None
+        return bare
 
     def read(self, file: BinaryIO, name: str) -> Image.Image:
         """The image of an open file."""

@@ -1,13 +1,14 @@
 """LSB swap: the low bits of an image come from another image (Kim et al., arXiv 2007.07805, §2.1).
 
 Here it is a transform, the first in the chain, on the raw pixels. The other images are those that the process has just
-seen, so no second file is read. The paper takes k = 2 bits (§3.1) and says neither how often an image is swapped nor
-where the other image comes from: the probability, the ring of images, and cropping or repeating one of another size
-are ours.
+seen, so no second file is read, or any of a data set whose pixels are at hand. The paper takes k = 2 bits (§3.1) and
+says neither how often an image is swapped nor where the other image comes from: the probability, the ring of images,
+and cropping or repeating one of another size are ours.
 """
 
 import warnings
 from collections import deque
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -79,12 +80,15 @@ class LSBSwap(v2.Transform):
     the pixels are those of the file. A selected image takes its bits from a random image of a small ring of the latest
     selected images, then enters the ring as it was, in place of the oldest. The first one of a process finds the ring
     empty and is not changed. Grey and colour images have separate rings. Random numbers come from torch's generator.
-    Which images a process has seen depends on the number of a DataLoader's workers, and so do the bits.
+    Which images a process has seen depends on the number of a DataLoader's workers, and so do the bits; in our training
+    each batch begins with `forget()` and `donors`, and they depend on the seed alone.
 
     Args:
         k: How many bits, 0 … 8; 0 gives a warning.
         p: Probability that an image is selected.
         pool_size: Images in a ring. Each worker of a DataLoader keeps this many in memory, uncompressed.
+        donors: A data set of PIL images without a transform: one of these, at random, lends its bits where the ring is
+            empty. With `pool_size=0` there is no ring, and all bits come from these, as with cached images.
 
     Shape:
         PIL images (L, LA, RGB, RGBA), and uint8 tensors `(H, W)` or `(..., C, H, W)`, plain or tv_tensors.
@@ -100,17 +104,18 @@ class LSBSwap(v2.Transform):
         torch.Size([3, 4, 4])
     """
 
-    def __init__(self, k: int = 2, p: float = 0.5, pool_size: int = 16) -> None:
+    def __init__(self, k: int = 2, p: float = 0.5, pool_size: int = 16, donors: Any = None) -> None:
         super().__init__()
         if check_bits(k) == 0:
             warnings.warn('LSBSwap with k=0 changes nothing', stacklevel=2)
         if not 0 <= p <= 1:
             raise ValueError(f'p is a probability and must be in 0 … 1, got {p!r}')
-        if isinstance(pool_size, bool) or not isinstance(pool_size, int) or pool_size < 1:
+        if isinstance(pool_size, bool) or not isinstance(pool_size, int) or pool_size < (donors is None):
             raise ValueError(f'pool_size must be a whole number of at least 1, got {pool_size!r}')
         self.k = k
         self.p = p
         self.pool_size = pool_size
+        self.donors = donors
         self._pools: dict[tuple, deque[Array]] = {}
 
     def forward(self, *inputs: Any) -> Any:
@@ -128,18 +133,26 @@ class LSBSwap(v2.Transform):
             return inpt  # boxes, masks
         if self.k == 0 or torch.rand(()).item() >= self.p:
             return inpt
+        result = None
+        if self.donors is not None and not (self.pool_size and self._pools):
+            donor = self.donors[_below(len(self.donors))][0]
+            swapped = getattr(inpt, 'swapped', partial(lsb_swap, inpt))  # that of a CachedImage waits for the crop
+            result = swapped(donor, self.k, _corner(donor.size[::-1], inpt.size[::-1]))
+            if not self.pool_size:
+                return result
         pixels = _read(inpt)
         if 0 in pixels.shape:
             return inpt
         pool = self._pools.setdefault(_group(pixels), deque(maxlen=self.pool_size))
-        donor = pool[_below(len(pool))] if pool else None
+        if result is None and pool:
+            donor = pool[_below(len(pool))]
+            result = _swapped(inpt, pixels, donor, self.k, _corner(donor.shape[-2:], pixels.shape[-2:]))
         pool.append(pixels.clone() if isinstance(pixels, torch.Tensor) else pixels)
-        if donor is None:
-            return inpt
-        # any part of a larger donor; a smaller one is repeated from any of its pixels
-        sizes = zip(donor.shape[-2:], pixels.shape[-2:], strict=True)
-        corner = tuple(_below(theirs - ours + 1 if theirs >= ours else theirs) for theirs, ours in sizes)
-        return _swapped(inpt, pixels, donor, self.k, corner)
+        return inpt if result is None else result
+
+    def forget(self) -> None:
+        """Empty the ring."""
+        self._pools.clear()
 
     _check_inputs, _transform = check_inputs, transform  # the names before torchvision 0.21
 
@@ -152,6 +165,12 @@ def check_bits(k: int) -> int:
     if isinstance(k, bool) or not isinstance(k, int) or not 0 <= k <= 8:
         raise ValueError(f'k is a number of bits and must be a whole number in 0 … 8, got {k!r}')
     return k
+
+
+def _corner(donor: tuple[int, int], image: tuple[int, int]) -> tuple[int, int]:
+    """A random place in a donor, both as (height, width): any part of a larger one, any pixel of one to be repeated."""
+    sizes = zip(donor, image, strict=True)
+    return tuple(_below(theirs - ours + 1 if theirs >= ours else theirs) for theirs, ours in sizes)
 
 
 def _below(n: int) -> int:

@@ -6,7 +6,7 @@ epoch. Not by the image: repeated augmentation asks for it several times, and a 
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -16,7 +16,7 @@ from timm.data import FastCollateMixup
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, Sampler, get_worker_info
 
 
-def seed_loader(loader: Any, seed: int, rank: int = 0) -> None:
+def seed_loader(loader: Any, seed: int, rank: int = 0, before_batch: Callable[[], None] | None = None) -> None:
     """Fix the random numbers of a training loader: the order of the images, their views, and their mixing.
 
     The views are new in each epoch, and the same for any number of workers. After `loader.dataset.set_epoch(k)`, which
@@ -27,6 +27,7 @@ def seed_loader(loader: Any, seed: int, rank: int = 0) -> None:
         loader: A DataLoader that timm's `create_loader` or `create_naflex_loader` made, before it is iterated over.
         seed: The seed of the run.
         rank: The number of this process in a distributed run.
+        before_batch: Called before each batch in the process that loads it: forgets what the transforms keep of others.
 
     Examples:
         >>> from timm.data import create_loader
@@ -47,7 +48,7 @@ def seed_loader(loader: Any, seed: int, rank: int = 0) -> None:
             holder = holder.sampler
         holder.sampler = sampler = SeededSampler(holder.sampler, seed, rank)
     # a DataLoader refuses the plain assignment, since a sampler might not fit another data set
-    object.__setattr__(inner, 'dataset', SeededDataset(inner.dataset, sampler, seed, rank))
+    object.__setattr__(inner, 'dataset', SeededDataset(inner.dataset, sampler, seed, rank, before_batch))
     if type(inner.collate_fn) is FastCollateMixup:
         inner.collate_fn = _SeededMixup(inner.collate_fn)
     if getattr(inner, 'iterator', None) is not None:  # before timm 1.0.31 MultiEpochsDataLoader starts at once
@@ -99,8 +100,16 @@ class SeededSampler(Sampler):
 class SeededDataset(Dataset):
     """A data set in place of another, with its attributes, that seeds the generators for each `SeededIndex`."""
 
-    def __init__(self, dataset: Any, sampler: SeededSampler | None, seed: int, rank: int) -> None:
-        self.__dict__.update(dataset=dataset, epoch=0, _sampler=sampler, _seed=seed, _rank=rank)
+    def __init__(
+        self,
+        dataset: Any,
+        sampler: SeededSampler | None,
+        seed: int,
+        rank: int,
+        before_batch: Callable[[], None] | None = None,
+    ) -> None:
+        self.__dict__.update(dataset=dataset, epoch=0, before_batch=before_batch)
+        self.__dict__.update(_sampler=sampler, _seed=seed, _rank=rank)
 
     def set_epoch(self, epoch: int) -> None:
         """Begin an epoch, and seed this process for dropout and the routing of a dual branch."""
@@ -119,6 +128,8 @@ class SeededDataset(Dataset):
             return self.dataset[index]
 
     def __getitems__(self, indices: Sequence[Any]) -> '_Batch':
+        if self.before_batch is not None:
+            self.before_batch()
         batch = _Batch(self[index] for index in indices)
         batch.entropy = *(_entropy(indices[0]) or ()), 1  # the 1 makes it another one than that of the first image
         return batch

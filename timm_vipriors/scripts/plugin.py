@@ -190,7 +190,7 @@ class Plugin:
         if is_training:
             if self.swap is not None:
                 swap_first(self.swap, loader.dataset)
-            seed_loader(loader, self.args.seed, rank())
+            seed_loader(loader, self.args.seed, rank(), None if self.swap is None else self.swap.forget)
             self._batches = len(loader)
             self.guard.follow(loader)
             self._tell_tree()
@@ -279,7 +279,17 @@ def make_swap(args: argparse.Namespace) -> LSBSwap | None:
 
 
 def swap_first(swap: LSBSwap, dataset: Any) -> None:
-    """Put LSB swap before the transforms of a training data set that timm's `create_loader` has set up."""
+    """Put LSB swap before the transforms of a training data set that timm's `create_loader` has set up.
+
+    Its donors are any images of a cached data set; without a cache the batch's own, where reading one more is slow.
+    """
+    images = dataset
+    while hasattr(images, 'dataset'):
+        images = images.dataset
+    if isinstance(images, StrictImageDataset):
+        swap.donors = images.bare()
+        if getattr(images, 'pixels', None) is not None:
+            swap.pool_size = 0
     # that of an AugMixDataset is the first of its three; scheduled image sizes have one each
     for transform in [dataset.transform] if hasattr(dataset, 'transform') else dataset.transforms:
         put_first(swap, transform)
