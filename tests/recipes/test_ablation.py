@@ -19,9 +19,11 @@ def table(out):
         return list(csv.DictReader(file))
 
 
-def test_real_trainings(few_digits, out, capsys, monkeypatch):
+@pytest.mark.slow
+def test_real_trainings(few_digits, out, capsys, monkeypatch, quick_python):
     """Two rows, two seeds, through the bundled script: the table is that of the trainings' own records."""
     monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
+    monkeypatch.setenv('PYTHON', quick_python)
     rows = ['resnext50_32x4d', 'resnext50_32x4d --criterion cosine --smoothing 0']
     line = ['ablation', str(few_digits), '--rows', *rows, '--seeds', '2', '--jobs', '2', '-o', str(out), *FLAGS]
     assert main(line) == 0

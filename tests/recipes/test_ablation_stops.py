@@ -88,6 +88,7 @@ def test_other_trainings_are_ended_with_it(fake, data, out):
     assert not trainings[1].finished.exists()
 
 
+@pytest.mark.slow
 def test_interrupted(fake, data, out, tmp_path):
     """It ends with 130, nothing trains any more, and the same command resumes."""
     words = ['ablation', data, '--rows', f'{fake} --slow', fake, '--seeds', '1', '--jobs', '1', '-o', str(out)]

@@ -128,6 +128,7 @@ while true; do sleep 0.1; done
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('field', ['#', '# Resume:   the same command'])
 def test_interrupting_a_recipe(field, tmp_path):
     """It ends with 130, and its last line is what resumes the run."""
@@ -146,6 +147,7 @@ def test_interrupting_a_recipe(field, tmp_path):
     assert err == f'timm-vipriors recipe: interrupted; {again}\n'
 
 
+@pytest.mark.slow
 def test_the_wheel_carries_them(tmp_path):
     """Build it as pip does, and run a recipe out of it, unpacked to a folder of its own."""
     line = [sys.executable, '-m', 'build', '--wheel', '--no-isolation', '--outdir', str(tmp_path), str(ROOT)]

@@ -105,6 +105,7 @@ def check_two_ranks(ranks, folder):
     assert state['state_dict']['fc.weight'].double().sum().item() == first['state']['model.fc.weight']
 
 
+@pytest.mark.slow
 def test_two_devices(scripts, few_digits, tmp_path, recorded):
     """GPUS=2 on the CPU, with gloo: both processes end with the same losses and weights, and write one run."""
     env, read = recorded
@@ -270,13 +271,16 @@ def test_effnet_b7_fcl_runs(scripts, few_digits, tmp_path):
     assert len(summary(tmp_path / 'output' / 'train' / 'b')) == 1
 
 
-def test_effnet_b3_fcl_lsb_runs_on_a_subset(scripts, digits, tmp_path):
-    assert main(['subset', str(digits / 'validation'), str(tmp_path / 'data'), '--per-class', '10']) == 0
-    flags = '--model test_efficientnet --img-size 32 --epochs 1 --experiment b --workers 1'
-    done = recipe('effnet_b3_fcl_lsb', 'data', *flags.split(), cwd=tmp_path)
+def test_effnet_b3_fcl_lsb_runs_on_a_subset(scripts, digits, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(['subset', str(digits / 'validation'), 'data', '--per-class', '10']) == 0
+    flags = '--model test_efficientnet --img-size 32 --epochs 1 --experiment b --workers 0'
+    (line,) = dry_run('effnet_b3_fcl_lsb', 'data', *flags.split(), cwd=tmp_path)
+    assert main(line[3:]) == 0
     assert len(summary(tmp_path / 'output' / 'train' / 'b')) == 1
-    assert 'LSB swap: 2 low bits from another image, with probability 0.5' in done.stderr
-    assert '100 images  10 classes  10 in each' in done.stderr
+    err = capsys.readouterr().err
+    assert 'LSB swap: 2 low bits from another image, with probability 0.5' in err
+    assert '100 images  10 classes  10 in each' in err
 
 
 @pytest.mark.slow

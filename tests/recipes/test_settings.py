@@ -90,17 +90,24 @@ def test_settings_are_those_of_the_papers(name, parsers, scripts, tmp_path):
             assert not changed - set(expected) - FREE  # and no flag that nobody asked for
 
 
+@cache
+def of_model(name, **kwargs):
+    """What follows from a model: its own data configuration, last BatchNorms and classifier."""
+    model = timm.create_model(name, num_classes=10, **kwargs)
+    last = [module for name, module in model.named_modules() if name.endswith(('bn3', 'conv3.bn'))]
+    values = sorted({float(bn.weight.detach().unique()) for bn in last})
+    classifier = model.get_classifier()
+    return model.pretrained_cfg, dict(
+        last_batchnorm=values, classifier=(type(classifier).__name__, classifier.in_features)
+    )
+
+
 def configuration(args):
     """All that a training comes to: its arguments, and what follows from them and the model that nobody passed."""
-    kwargs = dict(num_classes=10, drop_rate=args['drop'], global_pool=args['gp'], **args['model_kwargs'])
-    model = timm.create_model(args['model'], **kwargs)
+    config, more = of_model(args['model'], drop_rate=args['drop'], global_pool=args['gp'], **args['model_kwargs'])
     settings = {key: value for key, value in args.items() if key not in FREE}
-    settings |= resolve_data_config(args, model=model)
-    last = [m for name, m in model.named_modules() if name.endswith(('bn3', 'conv3.bn'))]
-    settings['last_batchnorm'] = sorted({float(bn.weight.detach().unique()) for bn in last})
-    settings['classifier'] = model.get_classifier()
-    settings['classifier'] = type(settings['classifier']).__name__, settings['classifier'].in_features
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    settings |= resolve_data_config(args, pretrained_cfg=config) | more
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
     _, settings['epochs'] = create_scheduler_v2(optimizer, **scheduler_kwargs(SimpleNamespace(**args)))
     return settings
 
@@ -344,6 +351,7 @@ def test_a_recipe_without_data_says_how_it_is_used(path, tmp_path):
         assert done.stdout == ''
 
 
+@pytest.mark.slow
 def test_shellcheck():
     """No remark at all, on recipes and on what they source."""
     shellcheck = shutil.which('shellcheck', path=os.pathsep.join([sysconfig.get_path('scripts'), os.environ['PATH']]))

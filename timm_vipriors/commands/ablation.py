@@ -62,8 +62,10 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..recipes.ablation import plan_trainings, resolve, run_ablation
 
-    if not 1 <= (args.only_seed or 1) <= args.seeds <= 10_000:
-        raise UserError(f'--seeds: expected a number in 1 … 10,000, and --only-seed one up to it, got {args.seeds}')
+    if not 1 <= args.seeds <= 10_000:
+        raise UserError(f'--seeds: expected a number in 1 … 10,000, got {args.seeds}')
+    if args.only_seed is not None and not 1 <= args.only_seed <= args.seeds:
+        raise UserError(f'--only-seed: expected one of the seeds 1 to {args.seeds}, got {args.only_seed}')
     if args.jobs is not None and args.jobs < 1:
         raise UserError(f'--jobs: expected a number from 1, got {args.jobs}')
     if not os.path.isdir(args.data):
