@@ -75,6 +75,42 @@ def test_a_file_in_memory_goes_with_its_last_user(open_data):
     assert not path.exists()
 
 
+def test_who_finds_it_being_made_does_not_wait_for_its_makers_end(open_data, monkeypatch):
+    """Of two ranks that start together one makes the file and uses it to the end of the run."""
+    others, flock = [], pixel_file.fcntl.flock
+
+    def made_by_another_in_between(fd, operation):
+        flock(fd, operation)
+        if operation == pixel_file.fcntl.LOCK_UN and not others:
+            others.append(None)
+            others[0] = open_data('ram')
+
+    monkeypatch.setattr(pixel_file.fcntl, 'flock', made_by_another_in_between)
+    data = open_data('ram')
+    assert others[0].pixels._inode == data.pixels._inode
+
+
+def open_together(barrier, path, answers):
+    for number in range(10):
+        barrier.wait(30)
+        file = pixel_file.PixelFile(path / f'{number}.pixels', {'a': (1, 2)}, 'RGB', True, lambda: np.array([[4, 5]]))
+        answers.put((number, file._inode))
+        barrier.wait(30)  # each uses it to the end
+
+
+def test_many_processes_open_it_together(tmp_path):
+    fork = multiprocessing.get_context('fork')
+    barrier, answers = fork.Barrier(6), fork.Queue()
+    processes = [fork.Process(target=open_together, args=(barrier, tmp_path, answers), daemon=True) for _ in range(6)]
+    for process in processes:
+        process.start()
+    found = [answers.get(timeout=30) for _ in range(6 * 10)]
+    assert len(set(found)) == 10
+    for process in processes:
+        process.join(30)
+        assert process.exitcode == 0
+
+
 def test_changed_files_are_read_anew(folder, open_data):
     data = open_data()
     before = pixels(data)

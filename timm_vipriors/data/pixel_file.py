@@ -66,11 +66,15 @@ class PixelFile:
                 if os.fstat(fd).st_uid != os.getuid():
                     raise PermissionError(errno.EACCES, f'{path} belongs to another user')
                 fcntl.flock(fd, fcntl.LOCK_SH)
-                if not _is_complete(fd):
+                while not _is_complete(fd) and _is_at(fd, path):
                     fcntl.flock(fd, fcntl.LOCK_UN)
-                    fcntl.flock(fd, fcntl.LOCK_EX)
-                    if _is_at(fd, path) and not _is_complete(fd):
-                        self._make(fd, ram, read_sizes)
+                    try:
+                        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    except BlockingIOError:  # another process makes it, and then keeps a shared lock while it runs
+                        time.sleep(0.01)
+                    else:
+                        if _is_at(fd, path) and not _is_complete(fd):
+                            self._make(fd, ram, read_sizes)
                     fcntl.flock(fd, fcntl.LOCK_SH)
                 if _is_at(fd, path):  # nobody removed it before we had the lock
                     break
