@@ -21,6 +21,7 @@ MINIATURES = {
     'cache': '--rounds 1 --images 4',
     'predict': '--rounds 1 --model test_efficientnet --size 32',
     'ensembles': '--rounds 1 --files 2 --images 20 --classes 5',
+    'epoch_overhead': '--rounds 1 --epochs 3',
     'gpu': '--csv figures.csv',
     'subset': '--classes 2 --images 4 --per-class 2',
 }

@@ -4,10 +4,12 @@ import os
 import resource
 import signal
 import subprocess
+import threading
 
 import pytest
 import timm
 import torch
+from timm.task import ClassificationTask
 
 from timm_vipriors.cli import main
 from timm_vipriors.errors import UserError
@@ -25,12 +27,13 @@ def saver(tmp_path):
     return make_saver(tmp_path)
 
 
-def make_saver(folder, **kwargs):
+def make_saver(folder, make=Saver, **kwargs):
     torch.manual_seed(0)
-    model = torch.nn.Linear(2, 2)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    kwargs = dict(max_history=2, checkpoint_dir=str(folder), recovery_dir=str(folder)) | kwargs
-    return Saver(model, optimizer, **kwargs)
+    task = ClassificationTask(torch.nn.Linear(2, 2), torch.nn.CrossEntropyLoss(), verbose=False)
+    model = task.get_trainable_module()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    kwargs = dict(max_history=2, checkpoint_dir=str(folder), recovery_dir=str(folder), task=task) | kwargs
+    return make(model, optimizer, **kwargs)
 
 
 def names(folder):
@@ -44,6 +47,7 @@ def epoch_of(path):
 def test_there_is_a_whole_last_checkpoint_at_every_step(saver, tmp_path, monkeypatch):
     """Every call that changes the folder is looked at."""
     saver.save_checkpoint(0, 10.0)
+    saver.finish()
     seen = []
     for name in ('replace', 'remove', 'unlink', 'link', 'rename'):
         real = getattr(os, name)
@@ -57,6 +61,7 @@ def test_there_is_a_whole_last_checkpoint_at_every_step(saver, tmp_path, monkeyp
         monkeypatch.setattr(os, name, watched)
     for epoch, metric in ((1, 20.0), (2, 15.0), (3, 30.0)):
         saver.save_checkpoint(epoch, metric)
+        saver.finish()
     assert len(seen) > 10
     monkeypatch.undo()
     assert names(tmp_path) == ['checkpoint-1.pth.tar', 'checkpoint-3.pth.tar', 'last.pth.tar', 'model_best.pth.tar']
@@ -91,6 +96,7 @@ def test_killed_before_any_step_it_goes_on_as_if_it_was_not(tmp_path, monkeypatc
             while epoch < len(metrics):
                 try:
                     saver.save_checkpoint(epoch, metrics[epoch])
+                    saver.finish()
                     epoch += 1
                 except Killed:
                     saver = make_saver(folder, decreasing=decreasing)
@@ -116,6 +122,56 @@ def test_nothing_that_is_not_finite_is_saved(saver, tmp_path):
         saver.save_checkpoint(1, 2.0)
     assert names(tmp_path) == ['checkpoint-0.pth.tar', 'last.pth.tar', 'model_best.pth.tar']
     assert epoch_of(tmp_path / 'model_best.pth.tar') == 0
+
+
+@pytest.mark.parametrize('ema', [False, True])
+def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch, ema):
+    """The file holds what timm's saver would have written at the call, and the best is known at once."""
+    go_on, real = threading.Event(), torch.save
+    folders = [tmp_path / name for name in ('timm', 'ours')]
+    savers = []
+    for folder, make in zip(folders, (timm.utils.CheckpointSaver, Saver), strict=True):
+        folder.mkdir()
+        saver = make_saver(folder, make)
+        if ema:
+            saver.task.setup_ema(decay=0.5)
+        task, optimizer = saver.task, saver.optimizer
+
+        def step(task=task, optimizer=optimizer):
+            task(torch.ones(3, 2), torch.tensor([0, 1, 1]))['loss'].backward()
+            optimizer.step()
+            task.update_ema()
+
+        step()
+        savers.append((saver, step))
+    (theirs, _), (ours, step) = savers
+    theirs.save_checkpoint(0, 10.0)
+    monkeypatch.setattr(torch, 'save', lambda *args: go_on.wait(20) and real(*args))
+    assert ours.save_checkpoint(0, 10.0) == (10.0, 0)
+    step()
+    assert names(folders[1]) == []
+    go_on.set()
+    ours.finish()
+    assert names(folders[0]) == names(folders[1])
+    expected, found = (read_checkpoint(str(folder / 'last.pth.tar')) for folder in folders)
+    assert expected.keys() == found.keys()
+    assert all(equal(expected[key], found[key]) for key in expected)
+    ours.save_recovery(1, 2)
+    assert not equal(read_checkpoint(str(folders[1] / 'recovery-1-2.pth.tar'))['state_dict'], found['state_dict'])
+
+
+def test_what_went_wrong_in_writing_is_raised_by_the_next_call(saver, monkeypatch):
+    def fail(*args):
+        raise OSError(28, 'No space left on device')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, 'save', fail)
+        saver.save_checkpoint(0, 1.0)
+        with pytest.raises(UserError, match=r'tmp\.pth\.tar could not be written .*No space left.*no checkpoint yet'):
+            saver.save_checkpoint(1, 2.0)
+    assert saver.save_checkpoint(1, 2.0) == (2.0, 1)
+    saver.finish()
+    saver.finish()
 
 
 def run_training(folder, data, *flags, preexec=None):

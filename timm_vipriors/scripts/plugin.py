@@ -22,9 +22,11 @@ import timm.models
 import torch
 from timm import utils
 from timm.data.dataset import ImageDataset
+from timm.data.loader import PrefetchLoader
 from timm.data.readers.reader_image_folder import ReaderImageFolder
 from timm.utils import unwrap_model
 from torch import nn
+from torch.utils.data import IterableDataset
 
 from ..checkpoint import DATA_KEYS
 from ..data import CachedImageDataset, LSBSwap
@@ -36,6 +38,7 @@ from ..files import first_line
 from ..inference.metrics import balanced_accuracy
 from ..loss import TreeSupervisionLoss
 from ..task import FeatureClassificationTask, feature_dim
+from .kept_batches import KeptBatches
 from .learning_rate import effective_batch
 from .loggers import Loggers
 from .loss_spec import LossSpec
@@ -45,6 +48,7 @@ from .ranks import is_primary, rank, world_size
 from .saving import LAST, Saver
 
 _logger = logging.getLogger('train')
+TIMM_VERSION = tuple(map(int, timm.__version__.split('.')[:3]))
 
 
 class Plugin:
@@ -109,6 +113,8 @@ class Plugin:
         try:
             with mock.patch.multiple(script, print=self.print, create=True, **parts):
                 yield
+            if self.saver is not None:
+                self.saver.finish()
         finally:
             saver_log.setLevel(level)
             self.loggers.close()
@@ -180,13 +186,23 @@ class Plugin:
         return StrictImageDataset.of(dataset)
 
     def create_loader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> Any:
-        """timm's `create_loader`; in training random numbers follow from seed and epoch, and LSB swap comes first."""
+        """timm's `create_loader`; in training random numbers follow from seed and epoch, and LSB swap comes first.
+
+        Training's workers begin the next epoch while this one is evaluated, whose images are read once.
+        """
         if kwargs.get('num_workers') == 0:  # timm before 1.0.31 asks for persistent workers where there are none
             kwargs['persistent_workers'] = False
         if not is_training and self.description:  # timm's train.py leaves it out, its validate.py does not
             kwargs.setdefault('crop_mode', self.description['crop_mode'])
+        if is_training and self._can_begin_early(*args[:1], **kwargs):
+            kwargs['use_multi_epochs_loader'] = True
         with posterize_to_a_bit():
             loader = timm.data.create_loader(*args, is_training=is_training, **kwargs)
+        if not is_training and getattr(self.args, 'epochs', 1) > 1:
+            if isinstance(loader, PrefetchLoader):
+                loader.loader = KeptBatches(loader.loader)  # before they are made floats
+            else:
+                loader = KeptBatches(loader)
         if is_training:
             if self.swap is not None:
                 swap_first(self.swap, loader.dataset)
@@ -195,6 +211,16 @@ class Plugin:
             self.guard.follow(loader)
             self._tell_tree()
         return loader
+
+    def _can_begin_early(self, dataset: Any, num_workers: int = 1, input_size_choices: Any = None, **_: Any) -> bool:
+        """Whether a loader may ask for images of an epoch before the script has begun it."""
+        return (
+            num_workers > 0
+            and not getattr(self.args, 'mixup_off_epoch', 0)  # which ends mixup when the epoch has begun
+            and not isinstance(dataset, IterableDataset)
+            and not input_size_choices
+            and TIMM_VERSION >= (1, 0, 31)  # before, the loader did not tell the sampler the epoch
+        )
 
     def create_naflex_loader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> Any:
         """timm's `create_naflex_loader`, whose workers get other random numbers for each seed and rank in training."""
@@ -254,6 +280,8 @@ class Plugin:
         **kwargs: Any,
     ) -> None:
         """timm's `update_summary`, with one header: timm's script writes another after each resume. Logs it, too."""
+        if self.saver is not None:
+            self.saver.finish()  # at most one record is ahead of the checkpoints
         folder = os.path.dirname(filename)
         kwargs |= dict(write_header=not os.path.exists(filename), log_wandb=self.loggers.start_wandb(folder))
         utils.update_summary(epoch, train_metrics, eval_metrics, filename, lr=lr, **kwargs)

@@ -4,14 +4,18 @@ timm's saver writes to a temporary file, then removes the old checkpoint and ren
 between has none. A full disk leaves half a file. A resumed run of an older timm forgets which epoch was best.
 """
 
+import copy
 import glob
 import os
 import re
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from timm import utils
+from torch.utils._pytree import tree_leaves
 
 from ..errors import UserError
 from ..files import atomic_write, first_line, read_checkpoint
@@ -21,15 +25,55 @@ _TEMPORARY = ('tmp.pth.tar', 'recovery_tmp.pth.tar', 'copy.tmp')
 
 
 class Saver(utils.CheckpointSaver):
-    """timm's checkpoint saver, whose files are replaced atomically, and which saves nothing that is not finite."""
+    """timm's checkpoint saver, whose files are replaced atomically, and which saves nothing that is not finite.
 
-    def _save(self, save_path: str, epoch: int, metric: float | None = None) -> None:
+    A thread writes the files, from copies, while training goes on; `finish()` waits for it.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._live = self.task, self.optimizer, self.amp_scaler
+        self._writer = ThreadPoolExecutor(1)
+        self._writing: Future | None = None
+
+    def save_checkpoint(self, epoch: int, metric: float | None = None) -> tuple[float | None, int | None]:
+        """As timm's. What goes wrong in writing is raised by the next call, or by `finish()`."""
+        self._freeze(epoch)
+        better = metric is not None and (self.best_metric is None or self.cmp(metric, self.best_metric))
+        best = (metric, epoch) if better else (self.best_metric, self.best_epoch)
+        self._writing = self._writer.submit(super().save_checkpoint, epoch, metric)
+        return best
+
+    def save_recovery(self, epoch: int, batch_idx: int = 0) -> None:
+        self._freeze(epoch)
+        super().save_recovery(epoch, batch_idx)
+
+    def finish(self) -> None:
+        """Wait until the files are written.
+
+        Raises:
+            UserError: If they could not be.
+        """
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _freeze(self, epoch: int) -> None:
+        """Put copies of what is to be saved in the place of what training changes."""
+        self.finish()
         bad = next(_not_finite(self.model), None)
         if bad is not None:
             raise UserError(
                 f'epoch {epoch}: {bad} is not finite, so it was not saved; {self._what_is_there()}. A lower --lr or '
                 f'--clip-grad 1 often helps'
             )
+        task, optimizer, scaler = self._live
+        states = {ema: _copied(task.get_checkpoint_state(ema=ema, unwrap_fn=self.unwrap_fn)) for ema in (False, True)}
+        self.task = SimpleNamespace(get_checkpoint_state=lambda ema=False, **_: states[ema])
+        self.optimizer = _Frozen(optimizer)
+        self.amp_scaler = scaler and _Frozen(scaler)
+
+    def _save(self, save_path: str, epoch: int, metric: float | None = None) -> None:
         try:
             super()._save(save_path, epoch, metric)
             with open(save_path, 'rb') as f:
@@ -80,9 +124,26 @@ class Saver(utils.CheckpointSaver):
         # the run may have been cut short between the last checkpoint and the copies of it: timm's code makes them again
         self._save = lambda save_path, *_: self._duplicate(last, save_path)
         try:
-            self.save_checkpoint(epoch, metric)
+            super().save_checkpoint(epoch, metric)
         finally:
             del self._save
+
+
+class _Frozen:
+    """The state of an optimizer or a loss scaler as it was."""
+
+    def __init__(self, thing: Any) -> None:
+        self.state = _copied(thing.state_dict())
+        self.state_dict_key = getattr(thing, 'state_dict_key', None)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.state
+
+
+def _copied(state: Any) -> Any:
+    """A copy of a state in the memory of the CPU."""
+    tensors = [leaf for leaf in tree_leaves(state) if isinstance(leaf, torch.Tensor)]
+    return copy.deepcopy(state, {id(tensor): tensor.detach().to('cpu', copy=True) for tensor in tensors})
 
 
 def find_last(args: Any) -> str:
@@ -117,9 +178,9 @@ def trim_summary(folder: str, epoch: int) -> None:
 
 def _not_finite(module: torch.nn.Module) -> Iterator[str]:
     """Names of parameters and buffers that hold NaN or infinity."""
-    for name, tensor in module.state_dict().items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            yield name
+    tensors = {name: tensor for name, tensor in module.state_dict().items() if tensor.is_floating_point()}
+    if not torch.stack([tensor.float().sum() for tensor in tensors.values()]).isfinite().all():  # the sum may overflow
+        yield from (name for name, tensor in tensors.items() if not torch.isfinite(tensor).all())
 
 
 def _epoch_and_metric(path: str) -> tuple[int, float | None]:
