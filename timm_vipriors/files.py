@@ -146,7 +146,7 @@ def name_differences(names: Iterable[str], expected: Iterable[str]) -> str:
 
 
 def repeated(items: Iterable[T]) -> list[T]:
-    """Those that are there more than once."""
+    """Those that occur more than once."""
     return [item for item, count in Counter(items).items() if count > 1]
 
 

@@ -349,7 +349,7 @@ def test_a_submission_needs_different_base_names(files, capsys):
     twice = np.char.replace(names(100), '001.png', '000.png')
     save(files / 'a.npz', SCORES['a'], filenames=twice)
     message = error('average a.npz --submission s.csv -o out.csv', capsys)
-    assert '1 name is there more than once: 000.png' in message
+    assert '1 name occurs more than once: 000.png' in message
     assert not (files / 'out.csv').exists()
     run('average a.npz -o out.csv', capsys)
 

@@ -28,6 +28,7 @@ _TRAIN_TRANSFORM = {
     'aa': 'auto_augment',
     'train_interpolation': 'interpolation',
 }
+_NO_TEST_SIZE = dict(test_input_size=None, test_crop_pct=None)
 Images = str | os.PathLike | Image.Image
 
 
@@ -73,8 +74,8 @@ class Classifier:
             **kwargs: `amp_dtype` and `channels_last`, as in `predict`.
 
         Returns:
-            The probabilities by class name (by index where the names are not known), the best first. Of a list of
-            images a list of these.
+            The probabilities by class name (or index, if the names are not known), the best first; a list of these for
+            a list of images.
 
         Raises:
             CorruptImageError: If an image cannot be decoded.
@@ -103,7 +104,7 @@ class Classifier:
         return predict(self.model, root, self.data_config, **{**about, **kwargs})
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write a checkpoint that `load_classifier` reads, also of a fused model."""
+        """Write a checkpoint for `load_classifier`, of a fused model too."""
         content = {'state_dict': self.model.state_dict(), 'arch': self.model_name, DESCRIPTION: self.description}
         with atomic_write(path) as partial:
             torch.save(content, partial)
@@ -123,19 +124,18 @@ def load_classifier(
 
     Args:
         checkpoint: A checkpoint, the folder of a run (its best checkpoint), a hub folder (timm's `save_for_hf`), or
-            hf-hub:USER/NAME, what timm's `push_to_hf_hub` pushed. None takes the weights that timm publishes of the
-            model.
-        model: The model's name, where the checkpoint does not say it.
-        class_names: The classes in order, where the checkpoint does not name them.
-        use_ema: The averaged weights or the plain ones; None, as in timm, for the averaged ones where there are any, of
-            which are the figures in the log and summary.csv of the run.
+            hf-hub:USER/NAME (timm's `push_to_hf_hub`). None takes timm's published weights of the model.
+        model: The model's name, if the checkpoint does not say it.
+        class_names: The classes in order, if the checkpoint does not name them.
+        use_ema: Whether to take the averaged weights. None, as in timm, takes them if there are any; the accuracies in
+            the log and summary.csv of such a run are theirs.
         device: Where to compute, the CPU by default.
         fuse: Fuse what can be fused, for speed.
-        **settings: What wins over the checkpoint's own: `num_classes`, `in_chans`, `gp`, `model_kwargs`, `img_size`,
+        **settings: What replaces the checkpoint's own: `num_classes`, `in_chans`, `gp`, `model_kwargs`, `img_size`,
             `input_size`, `mean`, `std`, `interpolation`, `crop_pct`, `crop_mode`.
 
     Raises:
-        ValueError: If the checkpoint is none, does not say enough, or does not fit the settings.
+        ValueError: If the file is not a checkpoint, does not say enough, or does not fit the settings.
         OSError: If it cannot be read.
     """
     if unknown := settings.keys() - set(SETTINGS):
@@ -157,26 +157,13 @@ def load_classifier(
         config = resolve_data_config(values, model=network)
         config['input_size'] = (values['in_chans'], *config['input_size'][1:])
         config.update({key: tuple(adapt_to_chs(config[key], values['in_chans'])) for key in ('mean', 'std')})
-        labels = dict(
-            num_classes=network.num_classes, label_names=class_names, test_input_size=None, test_crop_pct=None
-        )
+        about = {**config, 'num_classes': network.num_classes}
         # where timm's own functions, such as save_for_hf, look
-        network.pretrained_cfg = {**network.pretrained_cfg, **config, **labels}
+        network.pretrained_cfg = {**network.pretrained_cfg, **about, **_NO_TEST_SIZE, 'label_names': class_names}
         network.default_cfg = network.pretrained_cfg
-        classifier = Classifier(
-            reparameterize_model(network.eval()) if fuse else network,
-            config,
-            class_names,
-            name,
-            _train_transform(source),
-            description={
-                **values,
-                **config,
-                'model': name,
-                'num_classes': network.num_classes,
-                'class_names': class_names,
-            },
-        ).to(device or 'cpu')
+        network = reparameterize_model(network.eval()) if fuse else network
+        about = {**values, **about, 'model': name, 'class_names': class_names}
+        classifier = Classifier(network, config, class_names, name, _train_transform(source), about).to(device or 'cpu')
         found = classifier(Image.new('RGB', config['input_size'][:0:-1]))
         if not all(map(math.isfinite, found.values())):
             raise ValueError('its output is not finite')
@@ -187,7 +174,7 @@ def load_classifier(
 
 
 def _local(checkpoint: str) -> str:
-    """The path of a checkpoint, which is fetched from the hub if it is there."""
+    """The path of a checkpoint, fetched from the hub if the name says so."""
     if not checkpoint.startswith('hf-hub:'):
         return checkpoint.removeprefix('local-dir:')
     import huggingface_hub  # comes with timm
@@ -217,31 +204,27 @@ def _train_transform(source: Checkpoint | None) -> dict[str, Any]:
 
 
 def _resolved(settings: dict[str, Any], source: Checkpoint | None) -> dict[str, Any]:
-    """The settings, and what the checkpoint says where they do not; a size in either form wins over its own."""
+    """The settings, completed by the checkpoint's; a size of either form replaces the checkpoint's."""
     said = {key: source.get(key) for key in SETTINGS} if source else {}
     if source and said['num_classes'] is None:
         said['num_classes'] = source.num_classes
+    for key in ('num_classes', 'in_chans', 'img_size', 'crop_pct'):
+        if settings.get(key, 1) <= 0:  # timm takes 0 for its default
+            raise ValueError(f'--{key.replace("_", "-")} must be above 0, got {settings[key]}')
     channels, size = None, None
     for values in (settings, said):
         square = values.get('img_size') and [values.get('in_chans'), values['img_size'], values['img_size']]
         size = size or values.get('input_size') or square
         channels = channels or values.get('in_chans') or (values.get('input_size') or [None])[0]
-    numbers = [*(settings.get(key, 1) for key in ('num_classes', 'in_chans', 'img_size')), *(size or [])[1:]]
-    if not all(isinstance(number, int) and number >= 1 for number in (*numbers, channels or 3)):
-        raise ValueError(f'expected sizes and numbers of channels and classes from 1, got {numbers}')
     channels = channels or 3
     if size and (len(size) != 3 or (settings.get('input_size') or [channels])[0] != channels):
-        raise ValueError(f'--input-size {size} does not fit to {channels} channels, height and width')
+        raise ValueError(f'--input-size {size} does not fit {channels} channels, height and width')
     values = {**said, **settings, 'in_chans': channels, 'img_size': None}
-    if (crop := values.get('crop_pct')) is not None and not 0 < crop < math.inf:
-        raise ValueError(f'--crop-pct must be above 0, got {crop}')
     if values.get('crop_mode') not in (None, 'center', 'squash', 'border'):  # timm would take it for center
         raise ValueError(f'--crop-mode must be center, squash or border, got {values["crop_mode"]}')
     for key in ('mean', 'std'):
         if (given := values.get(key)) and len(given) not in (1, channels):
             raise ValueError(f'--{key}: expected one number, or one for each of {channels} channels, got {given}')
-    if not all(isinstance(value, int | float) and value > 0 for value in values.get('std') or ()):
-        raise ValueError(f'--std must be above 0, got {values["std"]}')
     return {**values, 'input_size': size and (channels, *size[1:])}
 
 
@@ -253,14 +236,14 @@ def _with_weights(network: nn.Module, name: str, source: Checkpoint, use_ema: bo
             model = candidate()
             model.load_state_dict(state)
             return model
-        except Exception as e:  # where weights should be may be anything
+        except Exception as e:  # a state dict may hold anything
             error = e
     said = f'{source.path} is a checkpoint of {source.model or "another model"} with {source.num_classes} classes'
     raise ValueError(f'{said}, which does not fit --model {name} with {network.num_classes} classes') from error
 
 
 def _agreed_names(names: Sequence[str] | None, source: Checkpoint | None, network: nn.Module) -> list[str] | None:
-    """The class names that are given and those of the checkpoint, which must be the same where there are both."""
+    """The class names that are given, or those of the checkpoint; if there are both they must be the same."""
     own = source.class_names if source else None
     if source is None and (subset := infer_imagenet_subset(network)):
         own = ImageNetInfo(subset).label_names()

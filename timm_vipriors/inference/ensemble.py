@@ -1,7 +1,7 @@
 """Ensembles of models from their scores: weighted average and plurality vote, of arrays and of score files.
 
-The average is that of VIPF §4.4, which gives the better models 3 and the others 1. The vote is Kim's Algorithm 1: where
-the best model is not sure, all vote. The paper does not say how ties end: here by the sum of the scores.
+The average is that of VIPF §4.4, with weight 3 for the better models and 1 for the others. The vote is Kim's Algorithm
+1: where the best model is not sure, all vote. The paper does not say how ties are broken: here by the sum of scores.
 """
 
 import os
@@ -49,13 +49,13 @@ def weighted_average(scores: Sequence[np.ndarray], weights: Sequence[float] | No
 def plurality_vote(base: np.ndarray, members: Sequence[np.ndarray], threshold: float = 0.7) -> np.ndarray:
     """Kim's Algorithm 1: where the base's top probability is below the threshold, the class with the most votes.
 
-    Each model votes for its best class, the base too. Of classes with as many votes that with the highest sum of the
-    scores of all voters wins, and if these are equal too the first.
+    Each model votes for its best class, the base too. Of classes with equal votes the one with the highest sum of all
+    voters' scores wins, then the first.
 
     Args:
         base: Probabilities (N, C) of the model whose predictions stand where it is sure.
         members: Probabilities (N, C) of each other model.
-        threshold: What the base's top probability must reach to stand, in 0 … 1.
+        threshold: The top probability, in 0 … 1, at which the base's prediction stands.
 
     Returns:
         Predicted classes (N,) in int64.
@@ -71,10 +71,10 @@ def plurality_vote(base: np.ndarray, members: Sequence[np.ndarray], threshold: f
 
 
 def vote_scores(base: np.ndarray, members: Sequence[np.ndarray], threshold: float = 0.7) -> np.ndarray:
-    """Scores (N, C) whose highest is the class of `plurality_vote`, with the same arguments.
+    """Scores (N, C), the highest at the class that `plurality_vote` predicts from the same arguments.
 
-    Where the base stands they are its own. Elsewhere they are the share of the votes of each class; where votes tie,
-    the class that wins counts half a vote more.
+    Where the base stands they are its own, elsewhere each class's share of the votes; in a tie the winner has half a
+    vote more.
     """
     if not 0 <= threshold <= 1:
         raise ValueError(f'the threshold must be in 0 … 1, got {threshold}')
@@ -86,9 +86,7 @@ def vote_scores(base: np.ndarray, members: Sequence[np.ndarray], threshold: floa
         votes[each, scores.argmax(axis=1)[rows]] += 1
     leading = votes == votes.max(axis=1, keepdims=True)
     ties = np.flatnonzero(np.count_nonzero(leading, axis=1) > 1)
-    sums = np.zeros((len(ties), base.shape[1]))
-    for scores in voters:
-        sums += scores[rows[ties]]
+    sums = np.sum([scores[rows[ties]] for scores in voters], axis=0, dtype=np.float64)
     votes[ties, np.where(leading[ties], sums, -1).argmax(axis=1)] += 0.5
     out = base.astype(np.result_type(base, np.float32))
     out[rows] = votes / votes.sum(axis=1, keepdims=True)
@@ -113,8 +111,8 @@ def vote(files: Files, threshold: float = 0.7, *, keep_scores: bool = True) -> E
     """Let score files vote, as `timm-vipriors ensemble vote` does.
 
     Args:
-        files: The score files, or what `join_files` returns; see `join` for the errors. The first is the base.
-        threshold: The top probability that lets the base stand, in 0 … 1.
+        files: The score files, the base first, or what `join_files` returns; see `join` for the errors.
+        threshold: The top probability, in 0 … 1, at which the base's prediction stands.
         keep_scores: Keep the ensemble's scores (4 bytes each), which saving them needs.
     """
     joined = files if isinstance(files, Joined) else join_files(files)
@@ -126,7 +124,7 @@ def vote(files: Files, threshold: float = 0.7, *, keep_scores: bool = True) -> E
 def _combined(
     joined: Joined, combine: Callable[[list[np.ndarray]], np.ndarray], keep_scores: bool, **about: Any
 ) -> Ensemble:
-    """The ensemble, in one pass over the files, some rows at a time."""
+    """The ensemble, in one pass over the files by blocks of rows."""
     count, shape = len(joined.filenames), (len(joined.members) + 1, len(joined.filenames))  # the ensemble comes last
     kept = np.empty((count, joined.num_classes), np.float32) if keep_scores else None
     predictions, confidences, in_top5 = (np.zeros(shape, dtype) for dtype in (np.int64, np.float32, bool))

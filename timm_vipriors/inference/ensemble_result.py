@@ -1,4 +1,4 @@
-"""What an ensemble brings: its predictions, its accuracy and gain as text, and the predictions as a CSV file."""
+"""The result of an ensemble: its predictions, its accuracy and gain as text, and the predictions as a CSV file."""
 
 import os
 from collections.abc import Sequence
@@ -40,10 +40,7 @@ class Ensemble:
     threshold: float = 0
 
     def __str__(self) -> str:
-        """The members and the ensemble with their accuracies, what a vote changed, and the gain.
-
-        `balanced` is the balanced accuracy, the mean over the classes.
-        """
+        """The members and the ensemble with their accuracies, what a vote changed, and the gain."""
         joined, is_vote = self.joined, self.kind == 'vote'
         targets = np.full(len(joined.filenames), -1) if joined.targets is None else joined.targets
         known = targets >= 0
@@ -63,13 +60,13 @@ class Ensemble:
             changed = (self.predictions[-1] != self.predictions[0]).sum()
             lines.append(f'the vote decided {decided:,} of {plural(len(known), "image")} ')
             lines[-1] += f'(base below {self.threshold:g}) and changed {changed:,}'
-        if known.any():
-            best = 0 if is_vote else int(right[:-1].sum(axis=1).argmax())
-            if is_vote:
-                won, lost = (after & ~right[0]).sum(), (right[0] & ~after).sum()
-                lines[-1] += f': {won:,} became right, {lost:,} became wrong'
-            over = f'the base {paths[0]}' if is_vote else best_single(paths[best], right[best])
-            lines.append(gain_line(over, right[best], after))
+        if known.any() and is_vote:
+            won, lost = (after & ~right[0]).sum(), (right[0] & ~after).sum()
+            lines[-1] += f': {won:,} became right, {lost:,} became wrong'
+            lines.append(gain_line(f'the base {paths[0]}', right[0], after))
+        elif known.any():
+            best = int(right[:-1].sum(axis=1).argmax())
+            lines.append(gain_line(best_single(paths[best], right[best]), right[best], after))
         return '\n'.join(lines)
 
     def save_scores(self, path: str | os.PathLike) -> None:
@@ -93,17 +90,17 @@ class Ensemble:
 
 
 def percent(correct: np.ndarray) -> str:
-    """The share of what is right in percent, a dash of nothing."""
+    """The share of True in percent; a dash if there is nothing."""
     return f'{100 * correct.mean():.2f}' if len(correct) else UNKNOWN
 
 
 def best_single(path: str, correct: np.ndarray) -> str:
-    """How a gain names the best member."""
+    """The best member in the line of a gain."""
     return f'{path}, the best single member here with {percent(correct)} %'
 
 
 def gain_line(over: str, before: np.ndarray, after: np.ndarray) -> str:
-    """The gain over something in percentage points with its interval."""
+    """A line with the gain in percentage points and its interval."""
     gain, low, high = (round(100 * x, 2) + 0.0 for x in paired_gain(before, after))  # + 0.0 makes 0 of -0
     images = plural(len(before), 'image')
     points = f'{gain:+.2f} percentage points, 95 % interval {low:+.2f} to {high:+.2f}'

@@ -1,4 +1,4 @@
-"""Several score files as one table: rows belong together by file names, columns by class names."""
+"""Several score files as one table: rows are matched by file name, columns by class name."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """One of the joined files. `rows` and `columns` lead from the common order to its own, None where that is it."""
+    """One of the joined files. `rows` and `columns` are the places of the common order in it, None where both agree."""
 
     file: ScoreFile
     rows: np.ndarray | None
@@ -35,8 +35,8 @@ class Joined:
     Attributes:
         members: The files, in the order given.
         filenames: The images (N,), in the order of the first file.
-        targets: The true classes (N,) as far as any file knows them, -1 elsewhere, or None where all are unknown.
-        class_names: Names of the classes (C,) in the order of the first file, or None where no file has them.
+        targets: The true classes (N,) that any file knows, -1 elsewhere; None if all are unknown.
+        class_names: Names of the classes (C,) in the order of the first file; None if no file has them.
     """
 
     members: tuple[Member, ...]
@@ -114,7 +114,7 @@ def _sharing_names(files: Iterable[ScoreFile]) -> Iterator[ScoreFile]:
 
 
 def _order(first: ScoreFile, file: ScoreFile, field: str, what: str) -> np.ndarray | None:
-    """The place in a file of each name of the first, None where both have the same order."""
+    """The place in a file of each name of the first, None if both have the same order."""
     if what == 'class' and file.num_classes != first.num_classes:
         raise ValueError(f'{file.path} has {file.num_classes} classes and {first.path} has {first.num_classes}')
     ours, theirs = getattr(first, field), getattr(file, field)

@@ -1,4 +1,4 @@
-"""How right scores are, and how sure a gain in accuracy is."""
+"""Accuracy of scores, and the uncertainty of a gain in accuracy."""
 
 import math
 
@@ -8,7 +8,7 @@ _Z = 1.959963984540054  # the normal quantile of 0.975
 
 
 def in_top(scores: np.ndarray, targets: np.ndarray, k: int = 1) -> np.ndarray:
-    """Whether the target (N,) is among the k highest scores (N, C); of equal ones the first counts as higher.
+    """Whether the target (N,) is among the k highest scores (N, C); of equal scores the first counts as higher.
 
     >>> in_top(np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]]), np.array([1, 2]), k=2).tolist()
     [True, True]
@@ -32,7 +32,7 @@ def _counts(array: np.ndarray) -> np.ndarray:
 
 
 def balanced_accuracy(correct: np.ndarray, targets: np.ndarray) -> float:
-    """The mean over the classes of their accuracy, of whether each image is right (N,) and its class (N,).
+    """The mean of the accuracies of the classes, from whether each image is right (N,) and its class (N,).
 
     >>> balanced_accuracy(np.array([True, True, True, False]), np.array([0, 0, 0, 1]))
     0.5
@@ -46,7 +46,7 @@ def paired_gain(before: np.ndarray, after: np.ndarray) -> tuple[float, float, fl
 
     The interval is method 10 of R. G. Newcombe, "Improved confidence intervals for the difference between binomial
     proportions based on paired data", Statistics in Medicine 17 (1998): Wilson's intervals of both accuracies, combined
-    by their correlation. Unlike a bootstrap's it keeps its coverage where few images change.
+    by their correlation. Unlike a bootstrap it keeps its coverage where few images change.
 
     Args:
         before: Whether each image was right (N,).

@@ -47,14 +47,14 @@ def predict(
         root: The data folder: with a folder for each class, or with images alone, below a split's folder or not.
         data_config: As timm's `resolve_data_config` returns it.
         split: The split's folder, if the data folder has one.
-        class_names: The classes of the model in order. Without them those of the folder's own training split, if they
-            are as many. Folders are taken for classes where their names are class names.
-        model_name: What the scores are called.
+        class_names: The classes of the model in order; by default those of the folder's training split if the number
+            fits. Folders with the names of classes give the targets.
+        model_name: Name of the model in the scores.
         tta: `none`, `hflip`, `ten-crop` or `randaug:N`; the views' probabilities are averaged.
         train_config: The training's transform, for `randaug:N`.
         batch_size: Images in a batch. The model sees one view of each at a time.
-        workers: Processes that load images; None for the cores that there are, at most eight.
-        amp_dtype: Compute in this lower precision, by autocast.
+        workers: Processes that load images; by default as many as cores, at most eight.
+        amp_dtype: Type of autocast, such as `torch.bfloat16`; None for none.
         channels_last: Memory layout.
         seed: Seed of `randaug:N`.
 
@@ -121,15 +121,15 @@ def probabilities(
 
 
 def check_class_names(names: Sequence[str] | None, num_classes: int) -> None:
-    """Raise a ValueError unless there is a name for each class of the model, and none twice."""
+    """Raise a ValueError unless there is a different name for each class of the model."""
     if names is not None and len(names) != num_classes:
         raise ValueError(f'{len(names)} class names were given for a model of {num_classes} classes')
     if twice := repeated(names or ()):
-        raise ValueError(f'class names are there more than once: {first_names(twice)}')
+        raise ValueError(f'class names occur more than once: {first_names(twice)}')
 
 
 def image_folder(root: str, split: str, class_names: list[str] | None, mode: str = 'RGB') -> StrictImageDataset:
-    """timm's data set of the split's folder if there is one (and it is not the folder of a class), or of the root."""
+    """timm's data set of the split's folder, or of the root if there is none (or it is the folder of a class)."""
     try:
         dataset = create_dataset('', root=root, split=split, input_img_mode=mode)
         found = dataset.reader
@@ -141,11 +141,7 @@ def image_folder(root: str, split: str, class_names: list[str] | None, mode: str
 
 
 def folder_targets(reader: ReaderImageFolder, class_names: list[str] | None) -> np.ndarray | None:
-    """The targets (N,) of a folder's images, None where no folder is called as a class of the model.
-
-    Raises:
-        ValueError: If some folders are and others are not.
-    """
+    """The targets (N,) of a folder's images, None if no folder has the name of a class, an error if only some have."""
     folders, index = list(reader.class_to_idx), {name: i for i, name in enumerate(class_names or ())}
     others = [name for name in folders if name and name not in index]  # images beside the folders have no class
     if len(others) == len([name for name in folders if name]):

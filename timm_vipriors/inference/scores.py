@@ -6,8 +6,8 @@
     class_names  (C,)   text         may be absent
     model        ()     text         may be empty
 
-One line of numpy reads it, `np.load('scores.npz')['scores']`. Rows of several files belong together by the file names,
-columns by the class names, never by position. Results of timm's inference.py can be read in a score file's place.
+One line of numpy reads it, `np.load('scores.npz')['scores']`. Rows of several files are matched by file name and
+columns by class name, never by position. Results of timm's inference.py can be read instead of a score file.
 """
 
 import os
@@ -31,7 +31,7 @@ class Scores:
         filenames: The images (N,), relative to the data folder, with forward slashes.
         targets: The true classes (N,), -1 where unknown, or None.
         class_names: Names of the classes (C,), or None.
-        model: What made the scores, for people to read.
+        model: What made the scores, for people.
     """
 
     scores: np.ndarray
@@ -41,11 +41,11 @@ class Scores:
     model: str = ''
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write a score file, over one that is there.
+        """Write a score file, over an existing one.
 
         Raises:
-            ValueError: If its name does not end in .npz, or the content would be refused by `ScoreFile.open` or `read`.
-            OSError: If it cannot be written. Then the file is as it was before.
+            ValueError: If its name does not end in .npz, or `ScoreFile` would refuse the content.
+            OSError: If it cannot be written. Then an existing file is unchanged.
         """
         path = os.fspath(path)
         check_score_path(path)
@@ -64,10 +64,8 @@ class ScoreFile:
     Attributes:
         path: The file.
         num_classes: C.
-        filenames: As in `Scores`.
-        targets: As in `Scores`.
-        class_names: As in `Scores`.
-        model: As in `Scores`.
+
+    The other attributes are those of `Scores`.
     """
 
     path: str
@@ -183,11 +181,11 @@ def _checked_labels(
 
 
 def checked_names(where: str, what: str, names: np.ndarray, count: int) -> np.ndarray:
-    """As many different names (count,) as expected, as text, or a ValueError."""
+    """Names (count,) as text, all different, or a ValueError."""
     names = np.asarray(names)
     if names.shape != (count,) or (names.dtype.kind != 'U' and names.size):
         expected = plural(count, what)
         raise ValueError(f'{where}: expected {expected} as text, got the shape {names.shape} in {names.dtype}')
     if twice := repeated(names.tolist()):
-        raise ValueError(f'{where}: {plural(len(twice), what)} there more than once: {first_names(twice)}')
+        raise ValueError(f'{where}: {plural(len(twice), what)} more than once: {first_names(twice)}')
     return names.astype(str, copy=False)

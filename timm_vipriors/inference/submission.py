@@ -24,38 +24,32 @@ def save_submission(
         path: The CSV file.
         filenames: The images (N,), with forward slashes.
         predictions: The index of each image's class (N,).
-        class_names: The names (C,) to write in the place of indices.
+        class_names: The names (C,) to write instead of indices.
         columns: The names of the two columns.
 
     Raises:
         ValueError: If two images have the same name.
-        OSError: If the file cannot be written. Then it is as it was before.
+        OSError: If the file cannot be written. Then an existing one is unchanged.
     """
     labels = predictions if class_names is None else np.asarray(class_names)[predictions]
     write_csv(path, columns, zip(submission_ids(filenames), labels, strict=True))
 
 
 def submission_ids(filenames: np.ndarray) -> list[str]:
-    """The base name of every file name, as the challenge names images.
-
-    Raises:
-        ValueError: If two images have the same.
-    """
+    """File names without their folders, as the challenge has them, or a ValueError if two are the same."""
     ids = [name.rpartition('/')[2] for name in filenames.tolist()]
     if twice := repeated(ids):
-        raise ValueError(
-            'a submission names images without their folders, and '
-            f'{plural(len(twice), "name is", "names are")} there more than once: {first_names(twice)}'
-        )
+        number = plural(len(twice), 'name occurs', 'names occur')
+        raise ValueError(f'a submission omits the folders of images, and {number} more than once: {first_names(twice)}')
     return ids
 
 
 def write_csv(path: str | os.PathLike, header: Sequence[str], rows: Iterable[Sequence]) -> None:
-    """Write a CSV file, over one that is there."""
+    """Write a CSV file, over an existing one."""
     # surrogateescape: file names need not be UTF-8
     how = dict(encoding='utf-8', errors='surrogateescape', newline='')
     with atomic_write(path) as partial, open(partial, 'w', **how) as file:
         plain, quoted = (csv.writer(file, lineterminator='\n', quoting=q) for q in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
         plain.writerow(header)
-        for row in rows:  # only from Python 3.13 on a carriage return is quoted by itself
+        for row in rows:  # before Python 3.13 a carriage return is not quoted
             (quoted if any('\r' in str(cell) for cell in row) else plain).writerow(row)

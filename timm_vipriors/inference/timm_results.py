@@ -1,7 +1,7 @@
 """Results of timm's inference.py, .csv and .parquet, read as scores.
 
-They must have the probabilities of all classes: `--topk C --include-index`, which names each probability's class, or
-`--topk 0`, in the order of the classes. The names of the columns decide which of the two it is.
+They must have the probabilities of all classes: by `--topk C --include-index`, with the class of each, or by `--topk
+0`, in the order of the classes.
 """
 
 import logging
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 _FLAGS = '--output-type prob --topk 0 --results-separate-col --fullname'
-_NO_INDICES = 'they may be the best classes without their indices, write these too with --include-index'
+_NO_INDICES = 'they may be the best classes without their indices: write these with --include-index'
 
 
 def read_timm_results(path: str) -> tuple[np.ndarray, np.ndarray]:
@@ -57,7 +57,7 @@ def _read_frame(path: str, frame: 'pandas.DataFrame') -> tuple[np.ndarray, np.nd
     if any(re.fullmatch(r'logit(_\d+)?', name) for name in columns):
         raise ValueError('it has logits: write probabilities with --output-type prob')
     if repeated(frame['filename']):
-        raise ValueError('a file name is there more than once: let it write whole names with --fullname')
+        raise ValueError('a file name occurs more than once: write them with their folders (--fullname)')
     scores, indices = _matrix(frame, 'prob'), _matrix(frame, 'index')
     if scores is None:
         raise ValueError('expected columns prob_0, prob_1 … for all classes, or one column prob')
@@ -104,12 +104,12 @@ def _by_class(scores: np.ndarray, indices: np.ndarray) -> np.ndarray:
 
 
 def _check_order(path: str, scores: np.ndarray) -> None:
-    """Raise where probabilities without indices may be sorted, as `--topk C --label-type none` writes them.
+    """Raise if probabilities without indices may be sorted, as `--topk C --label-type none` writes them.
 
-    A row that rises somewhere shows the order of the classes. One short row may fall by chance.
+    A row that rises somewhere is not sorted. A single short row may fall by chance.
     """
     count, classes = scores.shape
     if count and (classes == 1 or (np.diff(scores, axis=1) <= 0).all()):
         if count > 1 or not 1 < classes <= 4:
             raise ValueError(f'all probabilities fall from left to right: {_NO_INDICES}')
-        _logger.warning(f'{path} has one image and no indices: its columns are taken as the order of the classes')
+        _logger.warning(f'{path} has one image and no indices: its columns are taken to be in the order of the classes')

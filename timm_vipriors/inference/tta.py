@@ -1,7 +1,7 @@
 """Test-time augmentation: the views of an image whose probabilities are averaged.
 
-Ten crops are torchvision's. The random views are Kim's (arXiv 2007.07805, §3.1): the training's own transform, with
-RandAugment, several times; ours is that they are seeded by the image, so that they are the same in every run.
+Ten crops are torchvision's. The random views are Kim's (arXiv 2007.07805, §3.1): the training transform, with
+RandAugment, several times. We seed them by the image, so that they are the same in every run.
 """
 
 import re
@@ -46,7 +46,7 @@ def create_tta_transform(
 
     Args:
         spec: `none` and `hflip`: the evaluation's crop. `ten-crop`: torchvision's ten crops of the image as the
-            evaluation resizes it. `randaug:N`: N views by the training's transform.
+            evaluation resizes it. `randaug:N`: N views by the training transform.
         data_config: As timm's `resolve_data_config` returns it.
         train_config: What the training gave to timm's `create_transform`: auto_augment (by default that of Kim's
             authors), scale, ratio, hflip …
