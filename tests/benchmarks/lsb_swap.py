@@ -22,13 +22,13 @@ from timm.data import create_dataset
 from timm_vipriors.data import StrictImageDataset, create_transform
 
 
-def write_images(root: Path, count: int) -> None:
-    """Random parts of the photographs, 640×427 pixels, scaled to 500×375, as an image folder of two classes."""
+def write_images(root: Path, count: int, size: tuple[int, int] = (500, 375)) -> None:
+    """Random parts of the photographs, 640×427 pixels, scaled to a size, as an image folder of two classes."""
     rng = np.random.default_rng(0)
     for i in range(count):
         photo = Image.fromarray(load_sample_images().images[i % 2])
         left, top = rng.integers(0, 120), rng.integers(0, 37)
-        part = photo.crop((left, top, left + 520, top + 390)).resize((500, 375), Image.Resampling.BICUBIC)
+        part = photo.crop((left, top, left + 520, top + 390)).resize(size, Image.Resampling.BICUBIC)
         folder = root / str(i % 2)
         folder.mkdir(exist_ok=True)
         part.save(folder / f'{i:03d}.jpg', quality=96)

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from timm.data import create_dataset
 from torch.utils.data import DataLoader
+from torchvision.transforms import RandomResizedCrop
 
-from timm_vipriors.data import CachedImageDataset, StrictImageDataset, pixel_file
+from timm_vipriors.data import CachedImageDataset, Shrink, StrictImageDataset, pixel_file
 
 
 @pytest.fixture
@@ -165,6 +167,39 @@ def test_damaged_pixels_and_files_count_as_missing(open_data):
         assert pixels(data) == expected
         assert all_kept(data)
         del data
+
+
+@pytest.mark.parametrize('sides', [(3000, 2000), (1200, 1600), (500, 375), (4000, 300), (300, 5000), (896, 896)])
+def test_shrunk_images_are_enough_for_any_crop(sides):
+    torch.manual_seed(0)
+    small = Shrink(224).sides(*sides)
+    factor = small[0] / sides[0]
+    assert factor <= 1
+    shortest = []
+    for _ in range(500):
+        _, _, height, width = RandomResizedCrop.get_params(torch.empty(1, *sides), (0.08, 1.0), (3 / 4, 4 / 3))
+        shortest.append(min(height, width))
+        assert shortest[-1] * factor >= 223 or factor == 1
+    assert factor == 1 or min(shortest) * factor <= 260  # and not many more pixels than that
+
+
+@pytest.mark.parametrize('cache', ['ram', 'off'])
+def test_shrunk_images(folder, open_data, cache, monkeypatch):
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (90, 120, 3), np.uint8)).save(folder / '1' / 'big.png')
+    shrink = Shrink(20)
+    expected = [
+        (img.mode, img.size, img.tobytes(), label)
+        for img, label in ((shrink(img), label) for img, label in StrictImageDataset(str(folder)))
+    ]
+    assert {size for _, size, *_ in expected} >= {(95, 71)}
+    data = open_data(cache, shrink=shrink)
+    assert pixels(data) == expected
+    if cache == 'ram':
+        assert data.pixels.path.stat().st_size == sum(len(kept) for *_, kept, _ in expected) + 16 + 12 * len(data)
+        forbid_decoding(monkeypatch)
+    assert pixels(data) == expected
+    if cache == 'ram':
+        assert open_data(cache).pixels.path != data.pixels.path
 
 
 # where it cannot be

@@ -29,6 +29,7 @@ from .parsing import parse, parser
         ('--sched step --decay-epochs 0', '--sched step cannot be used with the other flags'),
         ('--aa nonsense', '--aa nonsense'),
         ('--train-interpolation zz', '--train-interpolation zz'),
+        ('--cache-shrink', '--cache-shrink needs --cache ram or --cache disk'),
         ('--device nonsense', '--device nonsense cannot be used'),
     ],
 )

@@ -133,6 +133,21 @@ def test_one_header_in_a_summary(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ('line', 'sides'),
+    [
+        *(('', (300, 300)), ('--cache-shrink', (131, 131)), ('--cache-shrink --no-aug', (32, 32))),
+        *(('--cache-shrink --scale 0.5 1', (53, 53)), ('--cache-shrink --ratio 1 1.1', (119, 119))),
+    ],
+)
+def test_training_images_are_shrunk_to_what_the_crop_needs(tmp_path, line, sides):
+    root = write_flat_images(tmp_path, 1, 300)
+    plugin = make(f'--cache ram {line}')
+    for split, expected in (('train', sides), ('validation', (300, 300))):
+        data = plugin.create_dataset('', root=str(root), split=split, is_training=split == 'train')
+        assert [data[0][0].size for _ in range(2)] == [expected] * 2
+
+
 # --- LSB swap, in the batches that timm's loaders feed to a model
 
 

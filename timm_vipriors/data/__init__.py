@@ -1,6 +1,6 @@
 """Data: LSB swap, transforms, image folders that name a broken image, cached images, subsets, and the demo set."""
 
-from .cache import CachedImageDataset
+from .cache import CachedImageDataset, Shrink
 from .datasets import CorruptImageError, StrictImageDataset, image_extensions, register_image_extensions, skipped_files
 from .demo import make_demo_data
 from .labels import csv_source
@@ -13,6 +13,7 @@ __all__ = [
     'CachedImageDataset',
     'CorruptImageError',
     'LSBSwap',
+    'Shrink',
     'StrictImageDataset',
     'create_transform',
     'csv_source',

@@ -2,7 +2,9 @@
 
 import hashlib
 import logging
+import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +20,38 @@ _logger = logging.getLogger(__name__)
 CACHES = ('ram', 'disk', 'off')
 
 
+@dataclass(frozen=True)
+class Shrink:
+    """How far an image may be shrunk before a random resized crop of it would have to be enlarged more than before.
+
+    Crops of the shrunk image differ a little from those of the image, which are resized once, not twice.
+
+    Args:
+        size: Side of the crops after resizing, in pixels; the longer one.
+        scale: The least area of a crop by that of the image.
+        ratio: The least of its sides' ratios, shorter by longer.
+
+    Examples:
+        >>> Shrink(224).sides(3000, 2000), Shrink(224).sides(500, 375)
+        ((1121, 748), (500, 375))
+    """
+
+    size: int
+    scale: float = 0.08
+    ratio: float = 3 / 4
+
+    def sides(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of the shrunk image."""
+        shortest = min(width, height, math.sqrt(width * height * self.scale * self.ratio))  # side of any crop
+        if shortest <= self.size:
+            return width, height
+        return math.ceil(width * self.size / shortest), math.ceil(height * self.size / shortest)
+
+    def __call__(self, img: Image.Image) -> Image.Image:
+        sides = self.sides(*img.size)
+        return img if sides == img.size else img.resize(sides, Image.Resampling.BICUBIC, reducing_gap=2.0)
+
+
 class CachedImageDataset(StrictImageDataset):
     """An image folder whose images are decoded once and kept as pixels, for all workers and ranks of the machine.
 
@@ -31,6 +65,8 @@ class CachedImageDataset(StrictImageDataset):
         cache: 'ram' keeps the pixels in memory until the last process that uses them ends, 'disk' in `folder` for later
             runs too, 'off' not at all.
         folder: Of caches on disk; `timm-vipriors/images` in the user's cache folder if not given.
+        shrink: Shrink images to what a random resized crop can need, as `Shrink(224)` does for crops of 224 pixels. The
+            images are then not exactly those of `StrictImageDataset`, whether they come from the cache or not.
         **kwargs: Further arguments of timm's `ImageDataset`.
 
     Raises:
@@ -47,40 +83,56 @@ class CachedImageDataset(StrictImageDataset):
     """
 
     def __init__(
-        self, root: str, *args: Any, cache: str = 'ram', folder: str | os.PathLike | None = None, **kwargs: Any
+        self,
+        root: str,
+        *args: Any,
+        cache: str = 'ram',
+        folder: str | os.PathLike | None = None,
+        shrink: Shrink | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(root, *args, **kwargs)
-        self._open(cache, folder)
+        self._open(cache, folder, shrink)
 
     @classmethod
     def of(
-        cls, dataset: ImageDataset, cache: str = 'ram', folder: str | os.PathLike | None = None
+        cls,
+        dataset: ImageDataset,
+        cache: str = 'ram',
+        folder: str | os.PathLike | None = None,
+        shrink: Shrink | None = None,
     ) -> 'CachedImageDataset':
         """The cached version of an image folder that timm's `create_dataset` made, which it replaces."""
         cached = super().of(dataset)
-        cached._open(cache, folder)
+        cached._open(cache, folder, shrink)
         return cached
 
-    def _open(self, cache: str, folder: str | os.PathLike | None) -> None:
+    def _open(self, cache: str, folder: str | os.PathLike | None, shrink: Shrink | None) -> None:
         if cache not in CACHES:
             raise ValueError(f'expected a cache of {", ".join(CACHES)}, got {cache!r}')
-        self.pixels = None
+        self.pixels, self.shrink = None, shrink
         if cache != 'off' and self.input_img_mode in CHANNELS and not self.load_bytes:
-            self.pixels = open_cache(self.filenames(absolute=True), self.input_img_mode, cache == 'ram', folder)
+            self.pixels = open_cache(self.filenames(absolute=True), self.input_img_mode, cache == 'ram', folder, shrink)
 
     def read(self, file: BinaryIO, name: str) -> Any:
-        if self.pixels is None:
-            return super().read(file, name)
-        number = self.pixels.number(name, file)
+        number = None if self.pixels is None else self.pixels.number(name, file)
         img = None if number is None else self.pixels.get(number)
         if img is None:
             img = super().read(file, name)
+            if self.shrink is not None:
+                img = self.shrink(img)
             if number is not None and self.pixels.number(name, file) == number:  # did not change meanwhile
                 self.pixels.put(number, img)
         return img
 
 
-def open_cache(names: list[str], mode: str, ram: bool, folder: str | os.PathLike | None = None) -> PixelFile | None:
+def open_cache(
+    names: list[str],
+    mode: str,
+    ram: bool,
+    folder: str | os.PathLike | None = None,
+    shrink: Shrink | None = None,
+) -> PixelFile | None:
     """Open or make the cache of some image files: in memory or on disk, or None where neither can be."""
     files = {}
     for name in sorted(set(names)):
@@ -89,7 +141,7 @@ def open_cache(names: list[str], mode: str, ram: bool, folder: str | os.PathLike
             files[name] = stat.st_size, stat.st_mtime_ns
     if not files:
         return None
-    key = repr((MAGIC, mode, [(os.path.abspath(name), *file) for name, file in files.items()]))
+    key = repr((MAGIC, mode, shrink, [(os.path.abspath(name), *file) for name, file in files.items()]))
     digest = hashlib.blake2b(key.encode(errors='surrogateescape'), digest_size=16).hexdigest()
     home = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
     disk = Path(folder or Path(home, 'timm-vipriors', 'images'))
@@ -97,7 +149,8 @@ def open_cache(names: list[str], mode: str, ram: bool, folder: str | os.PathLike
 
     def read_sizes() -> np.ndarray:
         if not sizes:
-            sizes.append(np.array([_size(name) for name in progress(files, len(files), 'Sizes of images')], np.uint32))
+            known = (_size(name) for name in progress(files, len(files), 'Sizes of images'))
+            sizes.append(np.array([shrink.sides(*sides) if shrink else sides for sides in known], np.uint32))
         return sizes[0]
 
     for place, in_ram in ([(Path('/dev/shm'), True)] if ram else []) + [(disk, False)]:

@@ -42,6 +42,8 @@ def check_training_values(args: argparse.Namespace) -> None:
     """Raise for what timm would refuse late, or with an error that names no flag."""
     if args.eval_metric not in ('top1', 'top5', 'loss'):
         raise UserError(f'--eval-metric must be one of top1, top5, loss, got {args.eval_metric!r}')
+    if getattr(args, 'cache_shrink', False) and args.cache == 'off':
+        raise UserError('--cache-shrink needs --cache ram or --cache disk')
     if (args.mixup or args.cutmix) and args.batch_size % 2:
         raise UserError(f'--mixup and --cutmix need an even --batch-size, got {args.batch_size}')
     if args.aa and channels(args) == 1:

@@ -209,6 +209,9 @@ def add_our_options(parser: argparse.ArgumentParser) -> None:
     flag(group, '--lsb-prob', type=float, default=DEFAULT_PROB, metavar='P', help='probability of a swap')
     text = 'keep decoded images for all workers and ranks: in ram until the run ends, on disk for later runs too'
     flag(group, '--cache', choices=('ram', 'disk', 'off'), default='off', help=text)
+    text = """shrink cached training images to what the random crop can need: large photos take less time and memory,
+    but the crops are not exactly the same"""
+    flag(group, '--cache-shrink', action='store_true', help=text)
     text = "log each epoch to TensorBoard, into the run's folder (pip install 'timm-vipriors[logging]')"
     flag(group, '--log-tensorboard', action='store_true', help=text)
     flag(group, '--check-images', action='store_true', help='decode every image before the start, name broken ones')

@@ -29,7 +29,7 @@ from torch import nn
 from torch.utils.data import IterableDataset
 
 from ..checkpoint import DATA_KEYS
-from ..data import CachedImageDataset, LSBSwap
+from ..data import CachedImageDataset, LSBSwap, Shrink
 from ..data.datasets import StrictImageDataset, drop_hidden
 from ..data.seeding import seed_loader
 from ..data.transforms import posterize_to_a_bit, put_first
@@ -180,10 +180,24 @@ class Plugin:
             return dataset
         if isinstance(dataset.reader, ReaderImageFolder):
             drop_hidden(dataset.reader, kwargs.get('class_map'))
-            return CachedImageDataset.of(dataset, getattr(self.args, 'cache', 'off'))
+            return CachedImageDataset.of(
+                dataset,
+                getattr(self.args, 'cache', 'off'),
+                shrink=self._shrink() if kwargs.get('is_training') else None,
+            )
         if getattr(self.args, 'cache', 'off') != 'off':
             _logger.warning('--cache has no effect: it keeps images of folders, not of archives')
         return StrictImageDataset.of(dataset)
+
+    def _shrink(self) -> Shrink | None:
+        """What --cache-shrink makes of training images: enough for the crops of the largest size there is."""
+        if not getattr(self.args, 'cache_shrink', False):
+            return None
+        config = self.description or timm.data.resolve_data_config(vars(self.args))
+        size = max(*config['input_size'][1:], *(getattr(self.args, 'train_img_sizes', None) or []))
+        if self.args.no_aug:
+            return Shrink(size, 1.0, 1.0)
+        return Shrink(size, self.args.scale[0], min(self.args.ratio[0], 1 / self.args.ratio[1]))
 
     def create_loader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> Any:
         """timm's `create_loader`; in training random numbers follow from seed and epoch, and LSB swap comes first.
