@@ -24,8 +24,7 @@ T = TypeVar('T')
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Yield the path of a temporary file, which replaces `path` atomically at the end, or is removed after an error.
 
-    Raises:
-        OSError: If `path` is there and is no regular file (a device would be lost), or cannot be written.
+    A `path` that is there and is no regular file is an OSError: a device would be lost.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
@@ -52,7 +51,7 @@ def with_filename(path: str | os.PathLike) -> Iterator[None]:
 
 @contextmanager
 def exclusive_lock(path: str) -> Iterator[BinaryIO]:
-    """Open a file for appending, locked against a second process that writes to the same folder: that one waits."""
+    """Open a file for appending; a UserError if another process that writes to the same folder has it open so."""
     with open(path, 'ab') as file:
         try:
             if fcntl is not None:
@@ -66,16 +65,15 @@ def exclusive_lock(path: str) -> Iterator[BinaryIO]:
 
 
 def read_checkpoint(path: str | os.PathLike, mmap: bool = False, checksums: bool = True) -> dict[str, Any]:
-    """Read a checkpoint without running code from it.
+    """Read a checkpoint of torch.save, or the `state_dict` of a .safetensors file, without running code from it.
 
     Args:
-        path: A file of torch.save, or a .safetensors file, which gives a `state_dict` alone.
+        path: The file.
         mmap: Map the tensors into memory instead of reading them.
         checksums: Compare the checksums of all that is in the file, which torch does not.
 
     Raises:
         ValueError: If the file is not a checkpoint, or is damaged.
-        OSError: If the file cannot be opened.
     """
     import torch
 

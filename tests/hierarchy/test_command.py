@@ -127,7 +127,7 @@ def test_nothing_is_overwritten_without_force(checkpoint, tree, tmp_path, capsys
 def test_no_input_is_overwritten_even_with_force(line, tmp_path, capsys):
     path = tmp_path / 'g.json'
     path.write_text('{"a": ["x"], "b": []}')
-    assert 'is one of the files to read' in fails(capsys, *line.format(g=path).split(), '--force')
+    assert 'is one of the input files' in fails(capsys, *line.format(g=path).split(), '--force')
     assert path.read_text() == '{"a": ["x"], "b": []}'
 
 

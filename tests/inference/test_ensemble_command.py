@@ -124,8 +124,8 @@ def test_weights_from_held_out_accuracy(files, capsys):
 @pytest.mark.parametrize(
     'line, message',
     [
-        ('average a.npz:2 b.npz --weights-from held', 'leave out those behind the names'),
-        ('average a.npz b.npz --weights-from .', '--weights-from . has the files to average themselves'),
+        ('average a.npz:2 b.npz --weights-from held', 'leave out those after the file names'),
+        ('average a.npz b.npz --weights-from .', '--weights-from . contains the very files to average'),
         ('average a.npz b.npz --weights-from held', 'there is no file held/b.npz: `timm-vipriors predict` writes one'),
         ('average a.npz --weights-from held', 'weights by accuracy need labelled images, and no file has targets'),
         ('average c.npz a.npz --weights-from held', 'held/a.npz has 5 classes and held/c.npz has 6'),
@@ -295,11 +295,11 @@ def test_a_path_with_a_number_at_its_end(files, capsys):
         ('vote --base b.npz --threshold nan a.npz', 'the threshold must be in 0 … 1, got nan'),
         ('search a.npz --folds 1', 'folds must be in 2 … 100'),
         ('search a.npz --max-members 0', 'at least one member'),
-        ('average a.npz -o a.npz --force', 'a.npz is one of the files to read'),
-        ('average a.npz -o ./x --submission x', 'the files to write must have different names'),
+        ('average a.npz -o a.npz --force', 'a.npz is one of the input files'),
+        ('average a.npz -o ./x --submission x', 'the output files must have different names'),
         ('average a.npz --scores-out x.csv', 'x.csv: the name of a score file must end in .npz'),
-        ('average a.npz -o x.npz', 'x.npz would be a CSV file'),
-        ('vote --base b.npz a.npz --submission x.npz', 'x.npz would be a CSV file'),
+        ('average a.npz -o x.npz', 'x.npz is to be a CSV file'),
+        ('vote --base b.npz a.npz --submission x.npz', 'x.npz is to be a CSV file'),
         ('average a.npz -o nowhere/x.csv', 'nowhere/x.csv cannot be written: there is no folder nowhere'),
         ('average a.npz -o . --force', 'is a folder'),
         ('average .', 'Is a directory'),
@@ -337,7 +337,7 @@ def test_nothing_is_overwritten_without_force(files, capsys, flag, action, monke
     path.write_text('old')
     with monkeypatch.context() as patch:  # it must not have begun to work
         patch.setattr(ScoreFile, 'open', lambda path: pytest.fail('opened'))
-        assert f'{path.name} exists: name another file, or write over it with --force' in error(
+        assert f'{path.name} exists: name another file, or overwrite it with --force' in error(
             f'{action} a.npz {flag}', capsys
         )
     assert path.read_text() == 'old'

@@ -267,7 +267,7 @@ def test_agrees_with_the_evaluation_of_the_training(few_digits, tmp_path, monkey
 @pytest.mark.parametrize(
     ('flags', 'message'),
     [
-        ('-o taken.npz', 'taken.npz exists: name another file, or write over it with --force'),
+        ('-o taken.npz', 'taken.npz exists: name another file, or overwrite it with --force'),
         ('-o nowhere/s.npz', 'nowhere/s.npz cannot be written: there is no folder nowhere'),
         ('-o s.csv', 's.csv: the name of a score file must end in .npz'),
         ('-o s.npz --tta ten-crop --crop-pct 1 --crop-mode squash', 'ten crops would coincide'),
@@ -276,7 +276,7 @@ def test_agrees_with_the_evaluation_of_the_training(few_digits, tmp_path, monkey
         ('-o s.npz --model resnet18', 'does not fit --model resnet18 with 10 classes'),
         ('-o s.npz --num-classes 3', 'does not fit --model test_dsk_resnext with 3 classes'),
         ('-o s.npz -b 0', 'batch_size should be a positive integer value'),
-        ('-o s.npz --pretrained', 'name the weights: --checkpoint FILE, or --pretrained'),
+        ('-o s.npz --pretrained', 'give the weights: --checkpoint FILE, or --pretrained'),
         ('-o s.npz --classes names.txt', '1 class names were given for a model of 10 classes'),
         ('-o s.npz --classes missing.txt', 'missing.txt'),
     ],
@@ -302,7 +302,7 @@ def test_more_mistakes(checkpoint, few_digits, tmp_path, monkeypatch, capsys):
         return capsys.readouterr().err.splitlines()[-1]
 
     assert 'the data folder or image nowhere does not exist' in fails('nowhere', '--checkpoint', checkpoint)
-    assert 'name the weights' in fails(few_digits)
+    assert 'give the weights' in fails(few_digits)
     assert 'none.pth' in fails(few_digits, '--checkpoint', 'none.pth')
     (tmp_path / 'junk.pth').write_text('junk')
     assert 'junk.pth is not a checkpoint' in fails(few_digits, '--checkpoint', 'junk.pth')
@@ -372,11 +372,11 @@ def test_image_files_and_a_tree(checkpoint, few_digits, tmp_path, capsys):
 @pytest.mark.parametrize(
     ('data', 'flags', 'message'),
     [
-        ('DATA', '', 'is a folder: say what to write, -o scores.npz or --submission submission.csv'),
-        ('IMAGE', '--submission s.csv', '-o and --submission take a folder'),
-        ('DATA IMAGE', '-o s.npz', 'expected one folder, or image files alone'),
+        ('DATA', '', 'is a folder: add -o scores.npz or --submission submission.csv'),
+        ('IMAGE', '--submission s.csv', '-o and --submission need a folder'),
+        ('DATA IMAGE', '-o s.npz', 'expected either one folder or image files'),
         ('IMAGE missing.png', '', 'the data folder or image missing.png does not exist'),
-        ('DATA', '--submission s.npz', 's.npz would be a CSV file'),
+        ('DATA', '--submission s.npz', 's.npz is to be a CSV file'),
         ('FLAT', '--submission s.csv', 'the names of the classes are not known: give --classes FILE'),
         ('FLAT', '--classes DATA/train --hierarchy tree.json', 'has no labels to measure the tree by'),
         ('IMAGE', '--hierarchy tree.json', '--hierarchy needs the names of the classes'),

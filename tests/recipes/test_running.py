@@ -112,9 +112,7 @@ def test_two_devices(scripts, few_digits, tmp_path, recorded):
     flags = [*tiny('dsk_resnext50_32x4d'), '-b', 20, '--experiment', 'two']
     done = recipe('dsk_resnext50_32x4d_pcl_center', few_digits, *flags, cwd=tmp_path, GPUS='2', **env)
     check_two_ranks(read(), tmp_path / 'output' / 'train' / 'two')
-    update = (
-        'an update learns from 40 images (20 × 2 devices) at a rate of 0.00390625, scaled linearly from 0.1 for 1,024'
-    )
+    update = 'each update: 40 images (20 × 2 devices), learning rate 0.00390625, scaled linearly from 0.1 for 1,024'
     assert done.stderr.count(update) == 1
     assert summary(tmp_path / 'output' / 'train' / 'two')[0]['lr'] == pytest.approx(0.1 * 40 / 1024)
 

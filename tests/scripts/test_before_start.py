@@ -10,33 +10,24 @@ import torch
 from timm_vipriors.checkpoint import Checkpoint
 from timm_vipriors.cli import main
 from timm_vipriors.scripts.learning_rate import describe_update, learning_rate
-from timm_vipriors.scripts.options import add_our_options
-from timm_vipriors.scripts.runner import find_script, load_script
 
+from .parsing import parse
 from .test_training import FLAGS, summary
-
-
-@pytest.fixture
-def parse(monkeypatch):
-    monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
-    parser = load_script(find_script('train')).parser
-    add_our_options(parser)
-    return lambda line: parser.parse_args(line.split())
 
 
 @pytest.mark.parametrize(
     ('line', 'devices', 'rate', 'text'),
     [
-        ('--lr 0.016 -b 10', 1, 0.016, '10 images at a rate of 0.016'),
-        ('-b 64 --lr-base 0.1 --lr-base-size 1024', 16, 0.1, '1,024 images (64 × 16 devices) at a rate of 0.1, scaled'),
-        ('-b 64', 1, 0.025, '64 images at a rate of 0.025, scaled linearly from 0.1 for 256'),
-        ('-b 8 --grad-accum-steps 4', 2, 0.025, '64 images (8 × 2 devices × 4 batches) at a rate of 0.025'),
-        ('-b 64 --opt adamw', 1, 0.05, 'at a rate of 0.05, scaled by the square root from 0.1 for 256'),
+        ('--lr 0.016 -b 10', 1, 0.016, '10 images, learning rate 0.016'),
+        ('-b 64 --lr-base 0.1 --lr-base-size 1024', 16, 0.1, '1,024 images (64 × 16 devices), learning rate 0.1'),
+        ('-b 64', 1, 0.025, '64 images, learning rate 0.025, scaled linearly from 0.1 for 256'),
+        ('-b 8 --grad-accum-steps 4', 2, 0.025, '64 images (8 × 2 devices × 4 batches), learning rate 0.025'),
+        ('-b 64 --opt adamw', 1, 0.05, 'learning rate 0.05, scaled by the square root from 0.1 for 256'),
         ('-b 64 --opt lamb --lr-base-scale linear', 1, 0.025, 'scaled linearly'),
         ('-b 64 --lr-base-scale sqrt', 1, 0.05, 'scaled by the square root'),
     ],
 )
-def test_learning_rate(line, devices, rate, text, parse):
+def test_learning_rate(line, devices, rate, text):
     args = parse(line)
     assert learning_rate(args, devices)[0] == pytest.approx(rate)
     assert text in describe_update(args, devices)
@@ -47,9 +38,7 @@ def test_it_is_what_the_script_trains_with(few_digits, scripts, tmp_path, monkey
     flags = [*FLAGS, '--epochs', '1', '--opt', 'adamw', '--lr-base', '0.01', '--grad-accum-steps', '2']
     assert main(['train', str(few_digits), *flags, '--experiment', 'a']) == 0
     rate = 0.01 * (40 / 256) ** 0.5
-    text = (
-        f'an update learns from 40 images (20 × 2 batches) at a rate of {rate:g}, scaled by the square root from 0.01'
-    )
+    text = f'each update: 40 images (20 × 2 batches), learning rate {rate:g}, scaled by the square root from 0.01'
     assert text in capsys.readouterr().err
     assert summary(tmp_path / 'output' / 'train' / 'a')[0]['lr'] == pytest.approx(rate)
 
@@ -87,7 +76,7 @@ def test_a_resumed_run_announces_the_rate_that_it_trains_with(few_digits, script
     for more, rate in (([], 0.02), (['--no-resume-opt'], 0.001)):
         flags = ['--lr', '0.001', '--epochs', '2', '--resume', last, *more, '--experiment', f'b{len(more)}']
         assert main([*line, *flags]) == 0
-        said = f'an update learns from 20 images at a rate of {rate:g}'
+        said = f'each update: 20 images, learning rate {rate:g}'
         assert said in capsys.readouterr().err
         assert summary(tmp_path / 'output' / 'train' / f'b{len(more)}')[-1]['lr'] == pytest.approx(rate)
 

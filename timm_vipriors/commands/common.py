@@ -63,9 +63,9 @@ def check_output(path: str, force: bool, inputs: Iterable[str | None]) -> None:
     if os.path.exists(path or '.') and not os.path.isfile(path):
         raise UserError(f'{path!r} is a folder, or not a regular file: name a file to write')
     if os.path.realpath(path) in {os.path.realpath(read) for read in inputs if read}:
-        raise UserError(f'{path} is one of the files to read: name another file to write')
+        raise UserError(f'{path} is one of the input files: name another output file')
     if os.path.lexists(path) and not force:  # a broken link, too
-        raise UserError(f'{path} exists: name another file, or write over it with --force')
+        raise UserError(f'{path} exists: name another file, or overwrite it with --force')
     if not os.path.isdir(folder := os.path.dirname(path) or '.'):
         raise UserError(f'{path} cannot be written: there is no folder {folder}')
 
@@ -78,11 +78,11 @@ def check_outputs(csvs: Sequence[str | None], scores: str | None, force: bool, i
     for path in outputs:
         check_output(path, force, inputs)
         if path != scores and path.lower().endswith(('.npz', '.parquet')):
-            raise UserError(f'{path} would be a CSV file: let its name end in .csv')
+            raise UserError(f'{path} is to be a CSV file: its name must end in .csv')
     if scores is not None:
         check_score_path(scores)
     if len(set(map(os.path.realpath, outputs))) < len(outputs):
-        raise UserError('the files to write must have different names')
+        raise UserError('the output files must have different names')
 
 
 def add_submission_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup, columns: str, labels: str) -> None:

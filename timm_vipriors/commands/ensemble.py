@@ -66,7 +66,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         parser.add_argument('-o', '--output', metavar='FILE', help='CSV to write: filename,prediction,class_name,score')
         parser.add_argument('--scores-out', metavar='FILE', help=text)
         add_submission_flags(parser, 'Image IDs,Predictions', 'indices')
-        parser.add_argument('--force', action='store_true', help='write over existing files')
+        parser.add_argument('--force', action='store_true', help='overwrite existing files')
     text = 'find the models to average, and their weights'
     search = action('search', text, _ABOUT_SEARCH, 'scores of a model')
     search.add_argument('--metric', choices=['top1', 'top5'], default='top1', help='what to raise')
@@ -117,9 +117,9 @@ def _held_out(folder: str, paths: Sequence[str], weights: Sequence[float]) -> li
     """The files in a folder that are called as those to average, by whose accuracy these are weighted."""
     found = [os.path.join(folder, os.path.basename(path)) for path in paths]
     if any(weight != 1 for weight in weights):
-        raise UserError('the weights come from --weights-from: leave out those behind the names of files')
+        raise UserError('--weights-from sets the weights: leave out those after the file names')
     if set(map(os.path.realpath, found)) & set(map(os.path.realpath, paths)):
-        raise UserError(f'--weights-from {folder} has the files to average themselves: their images are not held out')
+        raise UserError(f'--weights-from {folder} contains the very files to average: their images are not held out')
     _check_files(found)
     return found
 

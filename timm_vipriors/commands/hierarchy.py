@@ -40,7 +40,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
     def action(name: str, run: Callable, help: str, description: str) -> argparse.ArgumentParser:
         parser = add_action(name, run, help, description)
-        parser.add_argument('--force', action='store_true', help='write over an existing file')
+        parser.add_argument('--force', action='store_true', help='overwrite an existing file')
         if name != 'show':
             parser.add_argument('-o', '--output', required=True, metavar='FILE', help='JSON to write')
         return parser

@@ -52,7 +52,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument('data', nargs='+', metavar='DATA', help='folder of images, or image files')
     flag(parser, '-o', '--output', metavar='FILE', help='score file to write')
     add_submission_flags(parser, 'id,label', 'names')
-    flag(parser, '--force', action='store_true', help='write over existing files')
+    flag(parser, '--force', action='store_true', help='overwrite existing files')
     flag(parser, '--hierarchy', metavar='FILE', help='tree of the classes, to show its decisions')
     checkpoint = "of timm's train script, a state dict, or the folder of a run or of the hub"
     flag(parser, '--checkpoint', default='', metavar='FILE', help=checkpoint)
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     register_image_extensions()
     is_folder = _check_data(args)
     if bool(args.checkpoint) == args.pretrained:
-        raise UserError('name the weights: --checkpoint FILE, or --pretrained for those that timm publishes')
+        raise UserError('give the weights: --checkpoint FILE, or --pretrained for those that timm publishes')
     if args.pretrained and args.model is None:
         raise UserError('--pretrained needs a --model')
     device = args.device or default_device()
@@ -105,12 +105,12 @@ def _check_data(args: argparse.Namespace) -> bool:
         if not os.path.exists(path):
             raise UserError(f'the data folder or image {path} does not exist')
     if len(args.data) > 1 and any(map(os.path.isdir, args.data)):
-        raise UserError('expected one folder, or image files alone')
+        raise UserError('expected either one folder or image files')
     is_folder, written = os.path.isdir(args.data[0]), args.output is not None or args.submission is not None
     if not is_folder and written:
-        raise UserError('-o and --submission take a folder: put the images into one, or leave the flags out')
+        raise UserError('-o and --submission need a folder: put the images into one, or leave out the flags')
     if is_folder and not (written or args.hierarchy):
-        raise UserError(f'{args.data[0]} is a folder: say what to write, -o scores.npz or --submission submission.csv')
+        raise UserError(f'{args.data[0]} is a folder: add -o scores.npz or --submission submission.csv')
     return is_folder
 
 

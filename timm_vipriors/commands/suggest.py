@@ -25,7 +25,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         '--minutes',
         type=_minutes,
         metavar='M',
-        help='how long a run may take: a second an image, between 3 and 25 minutes if not given',
+        help='time limit of the run: a second per image, between 3 and 25 minutes, if not given',
     )
     suggest.add_argument('--fast', action='store_true', help='a first look: a fifth of the time')
     suggest.add_argument('--device', metavar='NAME', help='where to train: cuda where there is one if not given')

@@ -13,11 +13,7 @@ def find_checkout() -> str | None:
 
 
 def find_in_checkout(checkout: str, name: str) -> Path:
-    """The path of a script in a checkout, by its name without `.py`.
-
-    Raises:
-        UserError: If it is not there.
-    """
+    """The path of a script in a checkout, by its name without `.py`."""
     path = Path(checkout, f'{name}.py')
     if not os.path.isfile(path):
         scripts = ', '.join(sorted(path.stem for path in Path(checkout).glob('*.py')))
@@ -37,7 +33,6 @@ def checkout_version(checkout: str) -> str | None:
 
 def version_warning(checkout: str, installed: str) -> str | None:
     """What to know of a checkout that is of another version than the installed timm, or None."""
-    version = checkout_version(checkout)
-    if version in (None, installed):
+    if (version := checkout_version(checkout)) in (None, installed):
         return None
     return f'the scripts in TIMM_SCRIPTS are of timm {version}, installed is timm {installed}'

@@ -60,7 +60,7 @@ def check_run(
     # timm's readers know their data; timm takes any other name for a folder of images
     if not args.dataset.lower().startswith(READERS):
         if not root:
-            raise UserError('name the data folder: the first argument, or --data-dir')
+            raise UserError('give the data folder as the first argument, or with --data-dir')
         splits = {'train': args.train_split, 'validation': args.val_split} if training else {'': args.split}
         folders = Folders(root, splits, args.class_map)
     if folders is None or not folders.are_folders:
@@ -199,7 +199,7 @@ def check_run_folder(args: argparse.Namespace, resuming: bool) -> None:
         return
     if not resuming:
         raise UserError(
-            f'{summary.parent} holds a run already: resume it (--resume auto), or name another --experiment'
+            f'{summary.parent} already holds a run: resume it with --resume auto, or name another --experiment'
         )
     if summary.read_text(encoding='utf-8').count('\n') > 2:
         raise UserError(f'{summary} belongs to a run whose {LAST} is missing: restore it, or name another --experiment')

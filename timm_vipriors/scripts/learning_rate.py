@@ -30,4 +30,4 @@ def describe_update(args: argparse.Namespace, devices: int, resumed_rate: float 
     how = f', scaled {by[scale]} from {args.lr_base:g} for {args.lr_base_size:,}' if scale else ''
     if resumed_rate is not None and abs(resumed_rate - rate) > 1e-9 * max(rate, resumed_rate):
         rate, how = resumed_rate, f", the checkpoint's; --no-resume-opt takes that of the flags, {rate:g}"
-    return f'an update learns from {effective_batch(args, devices):,} images{product} at a rate of {rate:g}{how}'
+    return f'each update: {effective_batch(args, devices):,} images{product}, learning rate {rate:g}{how}'

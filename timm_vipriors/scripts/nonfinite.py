@@ -14,14 +14,7 @@ _logger = logging.getLogger('train')
 
 
 class LossGuard:
-    """Watches the losses of a task and, to skip updates, the gradients.
-
-    Args:
-        skip: Skip updates. If not, the run stops at the first loss that is not finite.
-
-    Attributes:
-        skipped: How many updates were skipped.
-    """
+    """Watches the losses of a task: stops the run at the first that is not finite, or skips and counts such updates."""
 
     def __init__(self, skip: bool = False) -> None:
         self.skip = skip
@@ -33,7 +26,7 @@ class LossGuard:
         self._spoiled = False  # whether they have seen a batch that was not finite
 
     def follow(self, loader: Any) -> None:
-        """Tell the epoch and the batch by the training loader."""
+        """Take the epoch from the training loader's data set, for messages."""
         self._loader = loader
 
     def watch(self, task: nn.Module) -> None:

@@ -52,17 +52,13 @@ TIMM_VERSION = tuple(map(int, timm.__version__.split('.')[:3]))
 
 
 class Plugin:
-    """Our parts for one run of timm's training or validation script.
-
-    Args:
-        args: The script's arguments, checked.
-        loss: The loss of --criterion; None leaves the script's own.
-        swap: LSB swap for the training images; None leaves them as they are.
-        class_names: The classes in the order of the logits; None where the data does not name them.
-        class_counts: The training images of each.
-        resuming: Whether the run's folder may hold its beginning.
+    """Our parts for one run of timm's training or validation script, whose checked arguments are `args`.
 
     Attributes:
+        loss: The loss of --criterion; None leaves the script's own.
+        swap: LSB swap for the training images, or None.
+        class_names: The classes in the order of the logits, and `class_counts` the training images of each, or None.
+        resuming: Whether the run's folder may hold its beginning.
         description: What checkpoints of the run say about it, known when the model is.
         saver: The saver that the script made, or None.
     """
@@ -76,11 +72,8 @@ class Plugin:
         class_counts: list[int] | None = None,
         resuming: bool = False,
     ) -> None:
-        self.args = args
-        self.loss = loss
-        self.swap = swap
+        self.args, self.loss, self.swap, self.resuming = args, loss, swap, resuming
         self.class_names, self.class_counts = class_names, class_counts
-        self.resuming = resuming
         self.description: dict[str, Any] = {}
         self.saver: Saver | None = None
         self.guard = LossGuard(skip=getattr(args, 'nonfinite', 'stop') == 'skip')
@@ -128,7 +121,7 @@ class Plugin:
             _logger.warning(f'{self.guard.skipped} updates in all were skipped: a gradient was not finite')
 
     def print(self, *values: Any, **kwargs: Any) -> None:
-        """Python's own, but the results of ten epochs that timm's train.py prints at its end are in summary.csv."""
+        """Python's own, without the JSON that timm's train.py prints at its end, which summary.csv has."""
         if self.saver is None or not str(*values[:1]).startswith('--result'):
             print(*values, **kwargs)
 
@@ -150,7 +143,7 @@ class Plugin:
         return OrderedDict({**head, 'balanced': balanced, **results})
 
     def create_model(self, *args: Any, **kwargs: Any) -> nn.Module:
-        """timm's `create_model`, and a note of what the checkpoints will say about the model and its images."""
+        """timm's `create_model`; what the checkpoints will say about the model and its images is noted."""
         try:
             model = timm.models.create_model(*args, **kwargs)
         except Exception as e:  # models have asserts, a TypeError for an argument that they do not know, and more

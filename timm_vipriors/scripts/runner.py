@@ -160,7 +160,7 @@ def report_end(saver: Saver, metric: str, interrupted: bool) -> None:
         if os.path.exists(last):
             print(f'Interrupted. To resume, repeat the command with --resume {last}')
         else:
-            print('Interrupted before the first checkpoint: nothing is saved')
+            print('Interrupted before the first checkpoint: nothing was saved')
     elif saver.best_epoch is not None:
         unit = ' %' if metric.startswith('top') else ''
         name = {'top1': 'top-1', 'top5': 'top-5'}.get(metric, metric)

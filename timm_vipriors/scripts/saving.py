@@ -147,11 +147,7 @@ def _copied(state: Any) -> Any:
 
 
 def find_last(args: Any) -> str:
-    """The checkpoint that `--resume auto` resumes from: the last of the experiment's folder, '' if there is none.
-
-    Raises:
-        UserError: If the experiment has no name.
-    """
+    """The checkpoint that `--resume auto` resumes from: the last of the experiment's folder, '' if there is none."""
     if not args.experiment:
         raise UserError('--resume auto needs --experiment NAME: it resumes the run of that name, or starts it')
     path = os.path.join(args.output or './output/train', args.experiment, LAST)

@@ -152,7 +152,6 @@ def main() -> None:
     if start_epoch > 0 and scheduler is not None:
         scheduler.step_update(start_epoch * updates_per_epoch) if args.sched_on_updates else scheduler.step(start_epoch)
 
-    best = (None, None)
     started = time.time()
     try:
         for epoch in range(start_epoch, num_epochs):
@@ -179,16 +178,9 @@ def main() -> None:
                 figures.append(f'{"averaged weights: " if ema else ""}{eval_metrics[eval_metric]:.2f}')
             metric = (train_metrics if eval_metrics is None else eval_metrics)[eval_metric]
             if primary:
-                summary = os.path.join(output_dir, 'summary.csv')
                 lrs = [group['lr'] for group in optimizer.param_groups]
-                utils.update_summary(
-                    epoch,
-                    train_metrics,
-                    eval_metrics,
-                    filename=summary,
-                    lr=sum(lrs) / len(lrs),
-                    write_header=not os.path.exists(summary),
-                )
+                summary = dict(filename=os.path.join(output_dir, 'summary.csv'), lr=sum(lrs) / len(lrs))
+                utils.update_summary(epoch, train_metrics, eval_metrics, **summary)
                 best = saver.save_checkpoint(epoch, metric=metric)
                 done = epoch + 1 - start_epoch
                 left = timedelta(seconds=round((time.time() - started) / done * (num_epochs - epoch - 1)))
@@ -207,63 +199,39 @@ def main() -> None:
 
 def create_data(args, data_config, device):
     """Make the mixup function (or None) and the loaders of training and evaluation (or None)."""
-    mode = 'RGB' if data_config['input_size'][0] == 3 else 'L'
-    dataset_kwargs = dict(root=args.data_dir, class_map=args.class_map, input_img_mode=mode, seed=args.seed)
-    common = dict(
-        input_size=data_config['input_size'],
-        mean=data_config['mean'],
-        std=data_config['std'],
-        num_workers=args.workers,
-        distributed=args.distributed,
-        pin_memory=args.pin_mem,
-        device=device,
-        use_prefetcher=args.prefetcher,
-    )
-    mixup_fn = collate_fn = None
+
+    def loader(split, batch_size, is_training, **kwargs):
+        size, mean, std = (data_config[name] for name in ('input_size', 'mean', 'std'))
+        mode = 'RGB' if size[0] == 3 else 'L'
+        about = dict(class_map=args.class_map, input_img_mode=mode, seed=args.seed)
+        dataset = create_dataset(args.dataset, args.data_dir, split=split, is_training=is_training, **about)
+        about = dict(mean=mean, std=std, num_workers=args.workers, distributed=args.distributed)
+        kwargs |= dict(pin_memory=args.pin_mem, device=device, use_prefetcher=args.prefetcher)
+        return create_loader(dataset, size, batch_size, is_training=is_training, **about, **kwargs)
+
+    mixup = None
     if args.mixup > 0 or args.cutmix > 0:
-        mixup_kwargs = dict(
-            mixup_alpha=args.mixup,
-            cutmix_alpha=args.cutmix,
-            prob=args.mixup_prob,
-            switch_prob=args.mixup_switch_prob,
-            mode=args.mixup_mode,
-            label_smoothing=args.smoothing,
-            num_classes=args.num_classes,
-        )
-        if args.prefetcher:
-            collate_fn = FastCollateMixup(**mixup_kwargs)
-        else:
-            mixup_fn = Mixup(**mixup_kwargs)
-    interpolation = data_config['interpolation'] if args.no_aug else args.train_interpolation
-    loader_train = create_loader(
-        create_dataset(args.dataset, split=args.train_split, is_training=True, **dataset_kwargs),
-        batch_size=args.batch_size,
+        how = dict(prob=args.mixup_prob, switch_prob=args.mixup_switch_prob, mode=args.mixup_mode)
+        labels = dict(label_smoothing=args.smoothing, num_classes=args.num_classes)
+        mixup = (FastCollateMixup if args.prefetcher else Mixup)(args.mixup, args.cutmix, **how, **labels)
+    loader_train = loader(
+        args.train_split,
+        args.batch_size,
         is_training=True,
-        no_aug=args.no_aug,
         re_prob=args.reprob,
         re_mode=args.remode,
         re_count=args.recount,
-        scale=args.scale,
-        ratio=args.ratio,
-        hflip=args.hflip,
-        vflip=args.vflip,
-        color_jitter=args.color_jitter,
         auto_augment=args.aa,
-        interpolation=interpolation or data_config['interpolation'],
-        collate_fn=collate_fn,
-        **common,
+        interpolation=(not args.no_aug and args.train_interpolation) or data_config['interpolation'],
+        collate_fn=mixup if args.prefetcher else None,
+        **{name: getattr(args, name) for name in ('no_aug', 'scale', 'ratio', 'hflip', 'vflip', 'color_jitter')},
     )
-    if not args.val_split:
-        return mixup_fn, loader_train, None
-    loader_eval = create_loader(
-        create_dataset(args.dataset, split=args.val_split, is_training=False, **dataset_kwargs),
-        batch_size=args.validation_batch_size or args.batch_size,
-        is_training=False,
-        interpolation=data_config['interpolation'],
-        crop_pct=data_config['crop_pct'],
-        **common,
-    )
-    return mixup_fn, loader_train, loader_eval
+    loader_eval = None
+    if args.val_split:
+        batch_size = args.validation_batch_size or args.batch_size
+        crop = {name: data_config[name] for name in ('interpolation', 'crop_pct')}
+        loader_eval = loader(args.val_split, batch_size, is_training=False, **crop)
+    return None if args.prefetcher else mixup, loader_train, loader_eval
 
 
 def train_one_epoch(
