@@ -1,4 +1,4 @@
-"""How right a model is at each node of a tree, and how far in the tree its mistakes are."""
+"""A model's accuracy at each node of a tree, and how far apart in the tree it mistakes classes."""
 
 import math
 from dataclasses import dataclass
@@ -15,17 +15,16 @@ MOST_NODES = 30  # that are shown
 
 @dataclass(frozen=True, eq=False)
 class TreeAccuracy:
-    """The figures of B images in a tree with N nodes; its text is the table that `timm-vipriors predict` prints.
+    """The accuracy of B images in a tree with N nodes; its text is the table that `timm-vipriors predict` prints.
 
     Attributes:
         tree: The tree.
-        images: (N,) how many images have their class at or below each node.
-        decided: (N,) at how many of these the node's most probable child leads to their class; 0 at leaves.
-        inside: (N,) for how many of these the model's own class, that of the highest logit, is at or below the node:
-            divided by `images` the accuracy of a superclass.
-        distances: (D,) the number of images by the edges between the model's own class and the true one; those at 0
-            are right.
-        correct: The number of images that are right by the model's own class, by soft and by hard inference.
+        images: (N,) the number of images whose class is at or below each node.
+        decided: (N,) for how many of these the node's most probable child leads to their class; 0 at leaves.
+        inside: (N,) for how many of these the predicted class, that of the highest logit, is at or below the node;
+            divided by `images` this is the accuracy of a superclass.
+        distances: (D,) the number of images by the edges between the predicted and the true class; 0 edges is right.
+        correct: The number of correct images by the highest logit, by soft and by hard inference.
     """
 
     tree: ClassHierarchy
@@ -54,7 +53,7 @@ class TreeAccuracy:
         return '\n'.join(lines)
 
     def mistakes(self) -> list[tuple[int, int]]:
-        """The edges between the model's own class and the true one, and the number of mistakes that are so far off."""
+        """The numbers of edges between the predicted and the true class, each with the number of such mistakes."""
         return [(edges, number) for edges, number in enumerate(self.distances.tolist()) if edges and number]
 
     @property
@@ -113,11 +112,8 @@ def tree_accuracy(logits: np.ndarray, targets: np.ndarray, tree: ClassHierarchy)
         right_side = below[:, target]
         images += right_side.sum(axis=1)
         inside += (right_side & below[:, own]).sum(axis=1)
-        for node in tree.order:
-            if children := list(tree.children(node)):
-                rows = np.flatnonzero(right_side[node])
-                best = decisions.node_probabilities[np.ix_(children, rows)].argmax(axis=0)
-                decided[node] += below[np.array(children)[best], target[rows]].sum()
+        decided += (right_side & below[decisions.best, target]).sum(axis=1)
+    decided[: tree.num_classes] = 0
     return TreeAccuracy(tree, images, decided, inside, distances, tuple(correct.tolist()))
 
 
@@ -131,7 +127,7 @@ def leaves_below(tree: ClassHierarchy) -> np.ndarray:
 
 
 def class_distances(tree: ClassHierarchy) -> np.ndarray:
-    """The number of edges between each two classes (C, C).
+    """The number of edges between any two classes (C, C).
 
     >>> class_distances(ClassHierarchy([3, 3, 4, 4, -1])).tolist()
     [[0, 2, 3], [2, 0, 3], [3, 3, 0]]
@@ -143,7 +139,7 @@ def class_distances(tree: ClassHierarchy) -> np.ndarray:
 
 
 def node_name(tree: ClassHierarchy, node: int) -> str:
-    """The name of a node, or the first few of its classes where it has none."""
+    """The name of a node, or the first few of its classes if it has none."""
     if node < tree.num_classes:
         return printable(tree.class_names[node])
     if node == tree.root or node in tree.node_names:

@@ -15,6 +15,7 @@ class TreeDecisions:
     Attributes:
         tree: The tree.
         node_probabilities: (N, B) the probability of each node among its siblings; 1 for the root.
+        best: (N, B) the most probable child of each node; a leaf itself.
         class_probabilities: (B, C) the product of these along the path to each class; the rows sum to one.
         soft: (B,) the classes of soft inference: those with the largest product.
         hard: (B,) the classes of hard inference: at each node the most probable child is entered.
@@ -22,6 +23,7 @@ class TreeDecisions:
 
     tree: ClassHierarchy
     node_probabilities: np.ndarray
+    best: np.ndarray
     class_probabilities: np.ndarray
     soft: np.ndarray
     hard: np.ndarray
@@ -31,7 +33,7 @@ class TreeDecisions:
 
         Args:
             image: Which of the B.
-            label: The class; None for that of hard inference.
+            label: The class; by default that of hard inference.
 
         Returns:
             The nodes below the root on the way to the class, each with its probability among its siblings.
@@ -41,12 +43,12 @@ class TreeDecisions:
 
 
 def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
-    """Logarithms (B, C) of probabilities, in float64, which take the place of logits in a tree.
+    """Logarithms (B, C) of probabilities, in float64, to use as logits in a tree.
 
-    They are the logits less a number that is the same for all classes of an image. It cancels among siblings, so soft
-    and hard inference are exact; the sums of TreeSupervisionLoss's mode 'path' would not be, where classes are at
-    different depths. A probability of 0, which was too small for float32, counts as the least positive number there.
-    The mean over views or models stands for itself: its decisions are those of its probabilities.
+    They are the logits minus a number that is the same for all classes of an image. It cancels among siblings, so soft
+    and hard inference are exact; the sums of TreeSupervisionLoss's mode 'path' would not be, if classes are at
+    different depths. A probability of 0, too small for float32, is taken as the smallest positive float32. Of a mean
+    over views or models the decisions are those of the mean probabilities.
 
     >>> log_probabilities(np.array([[1.0, 0.0]], np.float32)).round(2).tolist()
     [[0.0, -103.28]]
@@ -87,7 +89,7 @@ def tree_decisions(logits: torch.Tensor | np.ndarray, tree: ClassHierarchy) -> T
     means /= np.array(tree.leaf_counts())[:, None]
 
     own, product = np.ones_like(means), np.ones_like(means)
-    best = np.tile(np.arange(tree.num_nodes)[:, None], images)  # the most probable child; a leaf itself
+    best = np.tile(np.arange(tree.num_nodes)[:, None], images)
     for node in tree.order:
         if children := list(tree.children(node)):
             shares = np.exp(means[children] - means[children].max(axis=0))
@@ -98,4 +100,4 @@ def tree_decisions(logits: torch.Tensor | np.ndarray, tree: ClassHierarchy) -> T
     while (hard >= tree.num_classes).any():
         hard = best[hard, np.arange(images)]
     probabilities = product[: tree.num_classes].T
-    return TreeDecisions(tree, own, probabilities, probabilities.argmax(axis=1), hard)
+    return TreeDecisions(tree, own, best, probabilities, probabilities.argmax(axis=1), hard)

@@ -70,7 +70,7 @@ def tree_from_edges(file: Path, class_names: Sequence[str], join_roots: bool) ->
 
 
 def tree_from_parents(parent_of: Mapping[str, str], names: Sequence[str], join_roots: bool = False) -> Tree:
-    """A tree of the classes and what is above them, from the parent of each child; there are no cycles."""
+    """A tree of the classes and their ancestors, from the parent of each child; there are no cycles."""
     known = parent_of.keys() | set(parent_of.values())
     if missing := [name for name in names if name not in known]:
         raise ValueError(f'expected all classes, missing are {quoted(missing)}')
@@ -102,8 +102,8 @@ def _contract(
     class_names: Sequence[str],
     names: Mapping[Hashable, str],
 ) -> Tree:
-    """Number the nodes of a tree by keys, the leaves' keys being their indices, and skip those with one child."""
-    found: list[tuple[Hashable, int]] = []  # inner nodes, and which of these is the parent
+    """Number the nodes of a tree of keys (those of leaves are class indices), without nodes of one child."""
+    found: list[tuple[Hashable, int]] = []  # inner nodes, each with its parent's place here
     leaf_of: dict[int, int] = {}
     stack = [(root, -1)]
     while stack:
