@@ -8,7 +8,8 @@
 #   - The decay of the averaged weights is 0.9999. That it warms up is ours: the average of a short run would
 #     otherwise be close to the initial weights. After the paper's number of updates both are the same.
 #   - drop_connect is --drop-path. A smoothing of 0.1 had no effect, their criterion ignored it: it is 0.
-#   - Each network's size and crop_pct (B3 0.904, B4 0.922, B5 0.934, B7 0.949) are those of timm in 2020.
+#   - Each network's size and crop_pct (B3 0.904, B4 0.922, B5 0.934, B7 0.949) are those of timm in 2020, and images
+#     keep their proportions, as they all did then; timm's EfficientNet-B5 squashes them now.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 # shellcheck disable=SC2034
@@ -19,6 +20,7 @@ kim=(
     --sched step --lr 0.016 --decay-epochs 2.4 --decay-rate 0.97 --warmup-epochs 3 --warmup-lr 1e-6 --min-lr 1e-5
     --drop 0.3 --drop-path 0.2 --model-ema --model-ema-decay 0.9999 --model-ema-warmup
     --aa rand-m9-mstd0.5 --color-jitter 0.4 --reprob 0.2 --remode pixel --dist-bn ''
+    --crop-mode center
 )
 # shellcheck disable=SC2034
 takes=(GPUS NNODES NODE_RANK RDZV_ENDPOINT NAME FINAL TTA TEST)

@@ -32,6 +32,7 @@ VIPF = dict(
     smoothing=0.1,  # the amount is (not in the paper)
     drop=0.2,
     crop_pct=0.875,  # (not in the paper)
+    crop_mode='center',  # (not in the paper)
 )
 LAST_BATCHNORM = {'model_kwargs': {'zero_init_last': True}}  # (not in the paper)
 
@@ -60,6 +61,7 @@ KIM = dict(
     reprob=0.2,
     remode='pixel',
     dist_bn='',
+    crop_mode='center',  # timm in 2020 had no other
     criterion='focal-cosine',
     criterion_kwargs={'xent_weight': 0.1, 'gamma': 2},  # λ and γ, §3.1
     smoothing=0.0,  # 0.1 in the file, which the criterion ignored

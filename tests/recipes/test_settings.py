@@ -142,13 +142,24 @@ def test_tables_4_and_5_begin_with_one_setting(parsers, tmp_path, monkeypatch):
         assert {k for k, v in row('vipf_table5', name).items() if v != baseline[k]} == changed
 
 
-@pytest.mark.parametrize('name', ['effnet_b3_fcl', 'resnest101_tsl', 'vipf_table3'])
-def test_epochs_that_are_really_run(name, parsers, scripts, tmp_path):
-    parser = parsers(find_script('train'))
-    row, expected = next((row, e.settings) for (recipe_name, row), e in ROWS.items() if recipe_name == name)
-    args = SimpleNamespace(**arguments(name, row, parser, tmp_path))
-    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
-    assert create_scheduler_v2(optimizer, **scheduler_kwargs(args))[1] == expected['epochs']
+def test_what_no_flag_says(parsers, scripts, tmp_path):
+    """Epochs that are really run, and how images are evaluated, by timm's configuration of the network too."""
+    parser, optimizer = parsers(find_script('train')), torch.optim.SGD([torch.zeros(1)], lr=0.1)
+    for (name, row), (expected, *_) in ROWS.items():
+        args = arguments(name, row, parser, tmp_path)
+        assert create_scheduler_v2(optimizer, **scheduler_kwargs(SimpleNamespace(**args)))[1] == expected['epochs']
+        assert resolve_data_config(args, timm.get_pretrained_cfg(args['model']).to_dict()) == dict(
+            input_size=(3, expected['img_size'], expected['img_size']),
+            interpolation='bilinear' if args['model'] == 'resnest101e' else 'bicubic',
+            mean=(0.485, 0.456, 0.406),
+            std=(0.229, 0.224, 0.225),
+            crop_pct=expected['crop_pct'],
+            crop_mode='center',
+        )
+        # of the training
+        assert (args['scale'], args['ratio'], args['hflip'], args['vflip']) == ([0.08, 1.0], [3 / 4, 4 / 3], 0.5, 0.0)
+        assert args['train_interpolation'] == 'random' and not args['initial_checkpoint']
+        assert not args.get('pretrained')
 
 
 def test_loss_of_table_3(tmp_path):

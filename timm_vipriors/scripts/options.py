@@ -207,6 +207,8 @@ def add_our_options(parser: argparse.ArgumentParser) -> None:
     flag(group, '--class-weights', choices=('balanced',), help=text)
     flag(group, '--lsb-swap', type=int, default=0, metavar='K', help='swap the K lowest bits of training images')
     flag(group, '--lsb-prob', type=float, default=DEFAULT_PROB, metavar='P', help='probability of a swap')
+    text = "how the evaluated image is resized (default: the model's own)"
+    flag(group, '--crop-mode', choices=('squash', 'border', 'center'), help=text)
     text = 'decode each image once for all workers and ranks: in ram for this run, on disk for later ones too'
     flag(group, '--cache', choices=('ram', 'disk', 'off'), default='off', help=text)
     text = """shrink cached training images to what the random crop can need: large photos take less time and memory,
