@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
             raise UserError('name the page to write: -o report.html')
         output = os.path.join(runs[0], 'report.html')
     else:
-        check_output(output, args.force, args.source)
+        check_output(output, args.force, [*args.source, args.checkpoint, args.hierarchy])
     write_report(
         output,
         args.source,
