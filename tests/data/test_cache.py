@@ -185,21 +185,23 @@ def test_shrunk_images_are_enough_for_any_crop(sides):
 
 @pytest.mark.parametrize('cache', ['ram', 'off'])
 def test_shrunk_images(folder, open_data, cache, monkeypatch):
-    Image.fromarray(np.random.default_rng(1).integers(0, 256, (90, 120, 3), np.uint8)).save(folder / '1' / 'big.png')
-    shrink = Shrink(20)
-    expected = [
-        (img.mode, img.size, img.tobytes(), label)
-        for img, label in ((shrink(img), label) for img, label in StrictImageDataset(str(folder)))
-    ]
-    assert {size for _, size, *_ in expected} >= {(95, 71)}
-    data = open_data(cache, shrink=shrink)
-    assert pixels(data) == expected
+    smooth = Image.fromarray(np.random.default_rng(1).integers(0, 256, (9, 12, 3), np.uint8)).resize((240, 180))
+    for name in ('big.png', 'big.jpg'):
+        smooth.save(folder / '1' / name, quality=98)
+    sides = Shrink(20).sides
+    expected = [(img.resize(sides(*img.size), 3), label) for img, label in StrictImageDataset(str(folder))]
+    assert sorted(img.size for img, _ in expected)[-2:] == [(95, 71)] * 2
+    data = open_data(cache, shrink=Shrink(20))
+    shrunk = pixels(data)
+    for (img, label), (mode, size, kept, target) in zip(expected, shrunk, strict=True):
+        assert (img.mode, img.size, label) == (mode, size, target)
+        difference = np.frombuffer(kept, np.uint8) - np.asarray(img).ravel().astype(float)
+        assert abs(difference).mean() < 1.5
     if cache == 'ram':
-        assert data.pixels.path.stat().st_size == sum(len(kept) for *_, kept, _ in expected) + 16 + 12 * len(data)
-        forbid_decoding(monkeypatch)
-    assert pixels(data) == expected
-    if cache == 'ram':
+        assert data.pixels.path.stat().st_size == sum(len(kept) for *_, kept, _ in shrunk) + 16 + 12 * len(data)
         assert open_data(cache).pixels.path != data.pixels.path
+        forbid_decoding(monkeypatch)
+    assert pixels(data) == shrunk
 
 
 # where it cannot be

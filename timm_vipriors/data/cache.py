@@ -47,10 +47,6 @@ class Shrink:
             return width, height
         return math.ceil(width * self.size / shortest), math.ceil(height * self.size / shortest)
 
-    def __call__(self, img: Image.Image) -> Image.Image:
-        sides = self.sides(*img.size)
-        return img if sides == img.size else img.resize(sides, Image.Resampling.BICUBIC, reducing_gap=2.0)
-
 
 class CachedImageDataset(StrictImageDataset):
     """An image folder whose images are decoded once and kept as pixels, for all workers and ranks of the machine.
@@ -110,7 +106,7 @@ class CachedImageDataset(StrictImageDataset):
     def _open(self, cache: str, folder: str | os.PathLike | None, shrink: Shrink | None) -> None:
         if cache not in CACHES:
             raise ValueError(f'expected a cache of {", ".join(CACHES)}, got {cache!r}')
-        self.pixels, self.shrink = None, shrink
+        self.pixels, self.sides = None, shrink.sides if shrink else None
         if cache != 'off' and self.input_img_mode in CHANNELS and not self.load_bytes:
             self.pixels = open_cache(self.filenames(absolute=True), self.input_img_mode, cache == 'ram', folder, shrink)
 
@@ -119,8 +115,6 @@ class CachedImageDataset(StrictImageDataset):
         img = None if number is None else self.pixels.get(number)
         if img is None:
             img = super().read(file, name)
-            if self.shrink is not None:
-                img = self.shrink(img)
             if number is not None and self.pixels.number(name, file) == number:  # did not change meanwhile
                 self.pixels.put(number, img)
         return img

@@ -7,6 +7,7 @@ every image counts.
 import copy
 import os
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,6 +19,7 @@ from timm.data.readers.reader_image_folder import ReaderImageFolder
 
 from ..files import first_line, first_names, plural
 
+Sides = Callable[[int, int], tuple[int, int]]
 _PHOTOGRAPHS = 'AVIF BMP DIB GIF HEIF JPEG JPEG2000 JXL MPO PNG PPM QOI TGA TIFF WEBP'.split()
 
 
@@ -32,6 +34,8 @@ class CorruptImageError(Exception):
 
 class StrictImageDataset(ImageDataset):
     """timm's `ImageDataset` that raises `CorruptImageError`, naming the file, where timm takes the next image."""
+
+    sides: Sides | None = None  # to shrink the images to
 
     @classmethod
     def of(cls, dataset: ImageDataset) -> 'StrictImageDataset':
@@ -65,34 +69,38 @@ class StrictImageDataset(ImageDataset):
 
     def read(self, file: BinaryIO, name: str) -> Image.Image:
         """The image of an open file."""
-        return decode(file, name, self.input_img_mode)
+        return decode(file, name, self.input_img_mode, self.sides)
 
 
 def check_is_file(path: str) -> None:
     """Raise `CorruptImageError` for what exists and is not a file: reading a pipe would wait forever."""
-    if os.path.exists(path) and not os.path.isfile(path):
+    if not os.path.isfile(path) and os.path.exists(path):
         raise CorruptImageError(f'{path} is not a file')
 
 
-def decode(file: BinaryIO, name: str, mode: str | None = None) -> Image.Image:
+def decode(file: BinaryIO, name: str, mode: str | None = None, sides: Sides | None = None) -> Image.Image:
     """Read an image with all its pixels.
 
     Args:
         file: The open file.
         name: What an error calls it.
         mode: The mode to convert it to, if any, such as RGB. Where that has 8 bits, images of 16 bits are scaled.
+        sides: Gives the width and height to shrink it to by its own. A JPEG file is not decoded larger than need be.
 
     Raises:
         CorruptImageError: If it cannot be decoded, or not be converted.
     """
     try:
         img = Image.open(file)
+        size = img.size if sides is None else sides(*img.size)
+        if size != img.size:
+            img.draft(None, size)
         img.load()  # raises whatever is wrong with the pixels
-        if not mode:
-            return img
-        if not mode.endswith(('A', 'a')):
-            img.info.pop('transparency', None)  # colours that mean transparent have no meaning in such a mode
-        return (img if mode[0] in 'IF' else _in_8_bits(img)).convert(mode)
+        if mode:
+            if not mode.endswith(('A', 'a')):
+                img.info.pop('transparency', None)  # colours that mean transparent have no meaning in such a mode
+            img = (img if mode[0] in 'IF' else _in_8_bits(img)).convert(mode)
+        return img if img.size == size else img.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
     except UnidentifiedImageError as e:
         file.seek(0)
         head = file.read(12)
