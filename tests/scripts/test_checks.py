@@ -130,12 +130,12 @@ def test_a_run_is_not_overwritten(fails, few_digits, tmp_path, monkeypatch):
     monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
     path = tmp_path / 'output' / 'train' / 'mine' / 'summary.csv'
     path.parent.mkdir(parents=True)
-    path.write_text('epoch,loss\n0,1\n1,2\n2,3\n')
+    path.write_text('epoch,loss\n0,1\n1,2\n')
     line = ('train', few_digits, *FLAGS, '--experiment', 'mine')
     said = fails(*line, allowed=[path])
     assert said.endswith('train/mine already holds a run: resume it with --resume auto, or name another --experiment')
     assert 'whose last.pth.tar is missing' in fails(*line, '--resume', 'auto', allowed=[path])
-    assert path.read_text() == 'epoch,loss\n0,1\n1,2\n2,3\n'
+    assert path.read_text() == 'epoch,loss\n0,1\n1,2\n'
     (tmp_path / 'file').write_text('')
     assert 'file/x' in fails(*line, '--output', 'file/x', allowed=[path])
 
@@ -144,7 +144,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(few_digi
     monkeypatch.chdir(tmp_path)
     path = tmp_path / 'output' / 'train' / 'mine' / 'summary.csv'
     path.parent.mkdir(parents=True)
-    path.write_text('epoch,loss\n0,1\n1,2\n')
+    path.write_text('epoch,loss\n0,1\n')
     assert main(['train', str(few_digits), *FLAGS, '--experiment', 'mine', '--resume', 'auto']) == 0
     assert len(path.read_text().splitlines()) == 2
 

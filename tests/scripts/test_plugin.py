@@ -14,7 +14,8 @@ from timm_vipriors.data import LSBSwap
 from timm_vipriors.errors import UserError
 from timm_vipriors.loss import TreeSupervisionLoss
 from timm_vipriors.scripts.loss_spec import LossSpec
-from timm_vipriors.scripts.plugin import Plugin, make_swap
+from timm_vipriors.scripts.plugin import Plugin
+from timm_vipriors.scripts.swap import make_swap
 
 from .flat_images import value, values, write_flat_images
 from .parsing import parse

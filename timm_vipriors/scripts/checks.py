@@ -201,6 +201,5 @@ def check_run_folder(args: argparse.Namespace, resuming: bool) -> None:
         raise UserError(
             f'{summary.parent} already holds a run: resume it with --resume auto, or name another --experiment'
         )
-    # a checkpoint is written while the next epoch runs: of two rows there may be none yet
-    if summary.read_text(encoding='utf-8').count('\n') > 3:
+    if summary.read_text(encoding='utf-8').count('\n') > 2:
         raise UserError(f'{summary} belongs to a run whose {LAST} is missing: restore it, or name another --experiment')

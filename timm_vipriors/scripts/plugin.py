@@ -32,7 +32,7 @@ from ..checkpoint import DATA_KEYS
 from ..data import CachedImageDataset, LSBSwap, Shrink
 from ..data.datasets import StrictImageDataset, drop_hidden
 from ..data.seeding import seed_loader
-from ..data.transforms import posterize_to_a_bit, put_first
+from ..data.transforms import posterize_to_a_bit
 from ..errors import UserError, user_errors
 from ..files import first_line
 from ..inference.metrics import balanced_accuracy
@@ -43,9 +43,9 @@ from .learning_rate import effective_batch
 from .loggers import Loggers
 from .loss_spec import LossSpec
 from .nonfinite import LossGuard
-from .options import DEFAULT_PROB
 from .ranks import is_primary, rank, world_size
 from .saving import LAST, Saver
+from .swap import swap_first
 
 _logger = logging.getLogger('train')
 TIMM_VERSION = tuple(map(int, timm.__version__.split('.')[:3]))
@@ -297,36 +297,3 @@ class Plugin:
     def get_outdir(self, *paths: str, inc: bool = False) -> str:
         """timm's `get_outdir`, but two runs without a name that start in the same second get a folder each."""
         return utils.get_outdir(*paths, inc=inc or not getattr(self.args, 'experiment', ''))
-
-
-def make_swap(args: argparse.Namespace) -> LSBSwap | None:
-    """The transform of --lsb-swap and --lsb-prob, or None."""
-    if not args.lsb_swap:
-        if args.lsb_prob != DEFAULT_PROB:
-            raise UserError('--lsb-prob needs --lsb-swap K: how many bits to swap, 2 for example')
-        return None
-    if getattr(args, 'naflex_loader', False):
-        raise UserError('--lsb-swap does not work with --naflex-loader')
-    try:
-        return LSBSwap(args.lsb_swap, args.lsb_prob)
-    except (ValueError, TypeError) as e:
-        raise UserError(f'--lsb-swap {args.lsb_swap} --lsb-prob {args.lsb_prob}: {e}') from e
-
-
-def swap_first(swap: LSBSwap, dataset: Any) -> None:
-    """Put LSB swap before the transforms of a training data set that timm's `create_loader` has set up.
-
-    Its donors are any images of a cached data set; without a cache the batch's own, where reading one more is slow.
-    """
-    images = dataset
-    while hasattr(images, 'dataset'):
-        images = images.dataset
-    if isinstance(images, StrictImageDataset):
-        swap.donors = images.bare()
-        if getattr(images, 'pixels', None) is not None:
-            swap.pool_size = 0
-    # that of an AugMixDataset is the first of its three; scheduled image sizes have one each
-    for transform in [dataset.transform] if hasattr(dataset, 'transform') else dataset.transforms:
-        put_first(swap, transform)
-    if is_primary():
-        _logger.info(f'LSB swap: {swap.k} low bits from another image, with probability {swap.p:g}')

@@ -23,9 +23,10 @@ from .checkout import find_checkout, find_in_checkout, version_warning
 from .checks import check_run, explain_checkpoint
 from .loss_spec import LossSpec
 from .options import add_our_options, describe
-from .plugin import Plugin, make_swap
+from .plugin import Plugin
 from .ranks import is_primary
 from .saving import LAST, Saver, find_last
+from .swap import make_swap
 
 NEEDED = ('parser', 'main', 'create_dataset', 'create_loader', 'create_model')  # of a script
 

@@ -105,7 +105,7 @@ class Saver(utils.CheckpointSaver):
             _remove(os.path.join(self.checkpoint_dir, name))
         last = os.path.join(self.checkpoint_dir, LAST)
         if not os.path.exists(last):
-            _remove(os.path.join(self.checkpoint_dir, 'summary.csv'))  # at most two rows: see check_run_folder
+            _remove(os.path.join(self.checkpoint_dir, 'summary.csv'))  # at most a row: see check_run_folder
             return
         epoch, metric = _epoch_and_metric(last)
         trim_summary(self.checkpoint_dir, epoch)
