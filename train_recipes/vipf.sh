@@ -9,14 +9,16 @@
 # On fewer or more devices the 0.1 for 1,024 images is scaled to the batch you have, which is printed before the start.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-# shellcheck disable=SC2034
-vipf=(
+vipf_schedule=(
     --batch-size 64 --amp
     --opt sgd --momentum 0.9 --weight-decay 1e-4
     --sched cosine --lr-base 0.1 --lr-base-size 1024 --warmup-epochs 5 --warmup-lr 1e-4
-    --color-jitter 0 --cutmix 1.0 --mixup-prob 0.5 --smoothing 0.1 --drop 0.2
-    --crop-pct 0.875 --crop-mode center
+    --color-jitter 0 --cutmix 1.0 --crop-mode center
 )
+# shellcheck disable=SC2034
+vipf_tricks=(--mixup-prob 0.5 --smoothing 0.1 --drop 0.2)
+# shellcheck disable=SC2034
+vipf=("${vipf_schedule[@]}" "${vipf_tricks[@]}" --crop-pct 0.875)
 
 # The start value of the last BatchNorm of every residual unit, not in the paper: timm has 0 for ResNeXt and 1 for its
 # SK networks; here all start with 0. Measured on digits and fashion, 120 epochs: DSK hardly learns from 1 (72.7 and

@@ -21,8 +21,8 @@ choose_rows 0 0.3 0.5 0.7 1.0
 name=$(run_name vipf_table4)
 
 for row in "${rows[@]}"; do
-    run train "$1" "${vipf[@]}" "${last_batchnorm[@]}" \
-        --model resnext50_32x4d --img-size 320 --criterion ce --epochs 90 \
+    run train "$1" "${vipf_schedule[@]}" "${last_batchnorm[@]}" \
+        --model resnext50_32x4d --img-size 320 --crop-pct 0.875 --criterion ce --epochs 90 \
         --smoothing 0 --drop 0 --mixup-prob "$row" \
         "${@:2}" --experiment "$(experiment "$name" "$row" "${@:2}")"
 done

@@ -24,15 +24,15 @@ choose_rows baseline dual-pool label-smoothing dropout-0.2 dropout-0.4 all
 name=$(run_name vipf_table5)
 
 for row in "${rows[@]}"; do
-    tricks=()
+    tricks=(--smoothing 0 --drop 0)
     case $row in
-        dual-pool) tricks=(--gp catavgmax) ;;
-        label-smoothing) tricks=(--smoothing 0.1) ;;
-        dropout-*) tricks=(--drop "${row#dropout-}") ;;
-        all) tricks=(--gp catavgmax --smoothing 0.1 --drop 0.2) ;;
+        dual-pool) tricks+=(--gp catavgmax) ;;
+        label-smoothing) tricks=(--smoothing 0.1 --drop 0) ;;
+        dropout-*) tricks=(--smoothing 0 --drop "${row#dropout-}") ;;
+        all) tricks=(--smoothing 0.1 --drop 0.2 --gp catavgmax) ;;
     esac
-    run train "$1" "${vipf[@]}" "${last_batchnorm[@]}" \
-        --model resnext50_32x4d --img-size 320 --criterion ce --epochs 360 \
-        --mixup-prob 0 --smoothing 0 --drop 0 ${tricks[@]+"${tricks[@]}"} \
+    run train "$1" "${vipf_schedule[@]}" "${last_batchnorm[@]}" \
+        --model resnext50_32x4d --img-size 320 --crop-pct 0.875 --criterion ce --epochs 360 \
+        --mixup-prob 0 "${tricks[@]}" \
         "${@:2}" --experiment "$(experiment "$name" "$row" "${@:2}")"
 done

@@ -29,7 +29,7 @@ without_and_with_tree() {
             flags=(--criterion ce+tsl --hierarchy "$tree")
         fi
         # shellcheck disable=SC2154  # the recipe sets network
-        run train "$data" "${vipf[@]}" --epochs 720 "${network[@]}" "${flags[@]}" \
+        run train "$data" "${vipf_schedule[@]}" "${vipf_tricks[@]}" --epochs 720 "${network[@]}" "${flags[@]}" \
             "$@" --experiment "$(experiment "$name" "$row" "$@")" --output "$output"
     done
 }

@@ -82,6 +82,8 @@ def test_settings_are_those_of_the_papers(name, parsers, scripts, tmp_path):
     rows = {row: expected.settings for (recipe_name, row), expected in ROWS.items() if recipe_name == name}
     lines = [line for line in dry_run(name, 'data', cwd=tmp_path) if 'train' in line]
     assert len(lines) == len(rows)  # all rows without ROW
+    for line in lines:  # each setting once, as a table has it
+        assert len(flags := [word for word in line if word.startswith('--')]) == len(set(flags))
     for row, expected in rows.items():
         args = arguments(name, row, parser, tmp_path)
         assert {key: args[key] for key in expected} == expected
