@@ -11,7 +11,7 @@ from PIL import Image
 
 from timm_vipriors.cli import main
 from timm_vipriors.hierarchy import ClassHierarchy, log_probabilities, tree_accuracy
-from timm_vipriors.inference.predict import predict
+from timm_vipriors.inference.predict import Classifier
 from timm_vipriors.inference.tta import create_tta_transform
 
 MODEL = 'test_dsk_resnext'
@@ -237,12 +237,12 @@ def test_a_size_wins_over_that_of_the_checkpoint(checkpoint, few_digits, tmp_pat
 
 def test_as_a_function(checkpoint, few_digits):
     model = load_model(checkpoint).float()
-    scores = predict(model.train(), str(few_digits), config(model), workers=1)
+    scores = Classifier(model.train(), config(model)).predict(str(few_digits), workers=1)
     assert not model.training
     paths = sorted((few_digits / 'validation').rglob('*.png'))
     assert np.abs(scores.scores - reference(load_model(checkpoint), paths, 'none')).max() < 2e-5
     with pytest.raises(ValueError, match='3 class names were given for a model of 10 classes'):
-        predict(model, str(few_digits), config(model), class_names=['a', 'b', 'c'])
+        Classifier(model, config(model), ['a', 'b', 'c']).predict(few_digits)
 
 
 def test_grey_images_and_a_state_dict_alone(few_digits, tmp_path):

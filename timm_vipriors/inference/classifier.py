@@ -1,25 +1,21 @@
-"""A trained model with all that it takes to classify an image: `load_classifier` reads it from a checkpoint."""
+"""Classifiers from checkpoints: `load_classifier`."""
 
 import math
 import os
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import timm
 import torch
 from PIL import Image
-from timm.data import ImageNetInfo, create_transform, infer_imagenet_subset, resolve_data_config
+from timm.data import ImageNetInfo, infer_imagenet_subset, resolve_data_config
 from timm.data.loader import adapt_to_chs
 from timm.utils import reparameterize_model
 from torch import nn
 
-from ..checkpoint import DATA_KEYS, DESCRIPTION, HUB_WEIGHTS, Checkpoint
-from ..data.datasets import decode
-from ..files import atomic_write, first_line, first_names
-from .predict import check_class_names, predict, probabilities
-from .scores import Scores
-from .tta import create_tta_transform
+from ..checkpoint import DATA_KEYS, HUB_WEIGHTS, Checkpoint
+from ..files import first_line, first_names
+from .predict import Classifier, check_class_names
 
 SETTINGS = ('num_classes', 'in_chans', 'gp', 'model_kwargs', 'img_size', *DATA_KEYS)
 # the transform of a training script, by the names of timm's create_transform
@@ -29,85 +25,6 @@ _TRAIN_TRANSFORM = {
     'train_interpolation': 'interpolation',
 }
 _NO_TEST_SIZE = dict(test_input_size=None, test_crop_pct=None)
-Images = str | os.PathLike | Image.Image
-
-
-class Classifier:
-    """A model with its classes and the preparation of its images.
-
-    Attributes:
-        model: The network, in evaluation mode.
-        transform: Makes its input `(C, H, W)` of a PIL image.
-        class_names: The classes in the order of the logits, or None where they are not known.
-        data_config: Input size, mean, std, interpolation and crop, as timm's `resolve_data_config` returns them.
-        model_name: The model's name in timm.
-        train_config: The training's transform, for `randaug:N`.
-        description: What `save` writes beside the weights.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        data_config: dict[str, Any],
-        class_names: Sequence[str] | None = None,
-        model_name: str = '',
-        train_config: dict[str, Any] | None = None,
-        description: dict[str, Any] | None = None,
-    ) -> None:
-        self.model, self.data_config, self.model_name = model.eval(), data_config, model_name
-        self.class_names = None if class_names is None else list(class_names)
-        self.train_config, self.description = train_config or {}, description or {}
-        self.transform = create_transform(**data_config)
-
-    def to(self, device: torch.device | str) -> 'Classifier':
-        """Move the model, and return the classifier."""
-        self.model.to(device)
-        return self
-
-    def __call__(self, images: Images | Sequence[Images], *, tta: str = 'none', seed: int = 42, **kwargs: Any) -> Any:
-        """Classify an image, or several: PIL images or paths.
-
-        Args:
-            images: The image, or a list.
-            tta: `none`, `hflip`, `ten-crop` or `randaug:N`; the views' probabilities are averaged.
-            seed: Seed of `randaug:N`.
-            **kwargs: `amp_dtype` and `channels_last`, as in `predict`.
-
-        Returns:
-            The probabilities by class name (or index, if the names are not known), the best first; a list of these for
-            a list of images.
-
-        Raises:
-            CorruptImageError: If an image cannot be decoded.
-            OSError: If it cannot be opened.
-        """
-        if isinstance(images, Images):
-            return self([images], tta=tta, seed=seed, **kwargs)[0]
-        names = self.class_names or list(map(str, range(self.model.num_classes)))
-        views, found = create_tta_transform(tta, self.data_config, self.train_config, seed), []
-        for image in images:
-            batch = views(self._open(image))[None]
-            row = probabilities(self.model, batch, self.data_config, tta=tta, **kwargs)[0].cpu().numpy()
-            found.append({names[i]: float(row[i]) for i in np.argsort(-row, kind='stable')})
-        return found
-
-    def _open(self, image: Images) -> Image.Image:
-        mode = 'L' if self.data_config['input_size'][0] == 1 else 'RGB'
-        if isinstance(image, Image.Image):
-            return image.convert(mode)
-        with open(image, 'rb') as file:
-            return decode(file, os.fspath(image), mode)
-
-    def predict(self, root: str | os.PathLike, **kwargs: Any) -> Scores:
-        """The scores of all images in a folder; the keyword arguments are those of `inference.predict.predict`."""
-        about = dict(class_names=self.class_names, model_name=self.model_name, train_config=self.train_config)
-        return predict(self.model, root, self.data_config, **{**about, **kwargs})
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Write a checkpoint for `load_classifier`, of a fused model too."""
-        content = {'state_dict': self.model.state_dict(), 'arch': self.model_name, DESCRIPTION: self.description}
-        with atomic_write(path) as partial:
-            torch.save(content, partial)
 
 
 def load_classifier(

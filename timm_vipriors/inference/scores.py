@@ -32,6 +32,10 @@ class Scores:
         targets: The true classes (N,), -1 where unknown, or None.
         class_names: Names of the classes (C,), or None.
         model: What made the scores, for people.
+
+    Examples:
+        >>> Scores(np.array([[0.9, 0.1]]), np.array(['a.png'])).scores.argmax(axis=1)
+        array([0])
     """
 
     scores: np.ndarray
@@ -66,6 +70,13 @@ class ScoreFile:
         num_classes: C.
 
     The other attributes are those of `Scores`.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Scores(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array(['a.png', 'b.png'])).save(f'{folder}/scores.npz')
+        ...     ScoreFile.open(f'{folder}/scores.npz').read(slice(1, 2))
+        array([[0.2, 0.8]], dtype=float32)
     """
 
     path: str

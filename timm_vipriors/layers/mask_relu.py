@@ -27,9 +27,13 @@ class _MaskReLU(torch.autograd.Function):
 class MaskReLU(nn.ReLU):
     """ReLU that keeps a mask of its positive outputs for the backward pass, a byte each, instead of the output.
 
-    It pays where the next layer does not keep that output, as `DualBranch`, which keeps a reordered copy: a quarter of
-    the memory in float32, half in bfloat16. Before a convolution, which keeps the output itself, it costs memory.
-    Outputs and gradients are those of `torch.nn.ReLU`.
+    It saves memory (three quarters in float32, half in bfloat16) if the next layer does not keep that output, such as
+    `DualBranch`, which keeps a reordered copy. Before a convolution, which keeps its input, it costs memory. Outputs
+    and gradients are those of `torch.nn.ReLU`.
+
+    Examples:
+        >>> MaskReLU()(torch.tensor([-1.0, 2.0]))
+        tensor([0., 2.])
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

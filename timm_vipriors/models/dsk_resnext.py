@@ -124,8 +124,10 @@ default_cfgs = generate_default_cfgs(
 )
 
 _SK_KWARGS = dict(rd_ratio=1 / 16, rd_divisor=32, split_input=False)
-_SK_ARGS = dict(cardinality=32, base_width=4, block_args=dict(sk_kwargs=_SK_KWARGS))
-_DSK_ARGS = dict(block=DualBottleneck, aa_layer=BlurPool2d, **_SK_ARGS)
+_SK_ARGS = dict(
+    block=SKBottleneck, cardinality=32, base_width=4, aa_layer=BlurPool2d, block_args=dict(sk_kwargs=_SK_KWARGS)
+)
+_DSK_ARGS = {**_SK_ARGS, 'block': DualBottleneck}
 
 
 def _create(variant: str, pretrained: bool, kwargs: dict[str, Any], **model_args: Any) -> ResNet:
@@ -135,30 +137,21 @@ def _create(variant: str, pretrained: bool, kwargs: dict[str, Any], **model_args
 @register_model
 def d_resnext50_32x4d(pretrained: bool = False, **kwargs: Any) -> ResNet:
     """D-ResNeXt50_32x4d of VIPF Table 1: two plain ResNeXt units in every block."""
-    return _create(
-        'd_resnext50_32x4d', pretrained, kwargs, block=DualBottleneck, layers=(3, 4, 6, 3), cardinality=32, base_width=4
-    )
+    args = dict(block=DualBottleneck, layers=(3, 4, 6, 3), cardinality=32, base_width=4)
+    return _create('d_resnext50_32x4d', pretrained, kwargs, **args)
 
 
 @register_model
 def sk_resnext50_32x4d_noaa(pretrained: bool = False, **kwargs: Any) -> ResNet:
     """SK-ResNeXt50_32x4d of VIPF Table 1 without anti-aliasing: layers and outputs of timm's skresnext50_32x4d."""
-    args = dict(_SK_ARGS, block_args=dict(sk_kwargs=_SK_KWARGS, sk_layer=SelectiveKernel))
-    return _create('sk_resnext50_32x4d_noaa', pretrained, kwargs, block=SKBottleneck, layers=(3, 4, 6, 3), **args)
+    args = dict(_SK_ARGS, aa_layer=None, block_args=dict(sk_kwargs=_SK_KWARGS, sk_layer=SelectiveKernel))
+    return _create('sk_resnext50_32x4d_noaa', pretrained, kwargs, layers=(3, 4, 6, 3), **args)
 
 
 @register_model
 def sk_resnext50_32x4d(pretrained: bool = False, **kwargs: Any) -> ResNet:
     """SK-ResNeXt50_32x4d of VIPF Table 1: selective kernels, anti-aliased."""
-    return _create(
-        'sk_resnext50_32x4d',
-        pretrained,
-        kwargs,
-        block=SKBottleneck,
-        layers=(3, 4, 6, 3),
-        aa_layer=BlurPool2d,
-        **_SK_ARGS,
-    )
+    return _create('sk_resnext50_32x4d', pretrained, kwargs, layers=(3, 4, 6, 3), **_SK_ARGS)
 
 
 @register_model
