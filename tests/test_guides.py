@@ -72,7 +72,7 @@ def test_links_pictures_commands_and_equations(name):
     text = GUIDES[name]
     check_links(text, FOLDER)
     for words in command_lines(text):
-        check_command(words)
+        check_command([re.sub(r'^\$SLURM_\w+$', '1', word) for word in words])
     for equation in re.findall(r'^\$\$(.+?)\$\$$', text, re.DOTALL | re.MULTILINE):
         assert not re.search(r'\\[^a-zA-Z]', equation), equation  # Markdown removes the backslash
         assert equation.count('{') == equation.count('}') and '\n\n' not in equation
