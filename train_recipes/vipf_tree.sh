@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # Sourced by the recipes of VIPF's Table 2. `without_and_with_tree RECIPE "$@"` trains `network` without tree
-# supervision, makes the tree of its classes (§3.2, Eq. 7), and trains `network` with it. The paper's tree is "defined
-# according to the semantic relationship" of the classes, and induced from a classifier by its title; ours is induced
-# from the baseline's classifier, as NBDT does it, unless TREE is wordnet (from the names of the class folders) or a
-# file. Several machines must share output/.
+# supervision, makes the tree of its classes (§3.2, Eq. 7), and trains `network` with it. The paper's "induced hierarchy"
+# is "defined according to the semantic relationship" of the classes; how it was made is not in the paper. Ours is induced
+# from the baseline's classifier, as NBDT does it, unless TREE is wordnet (from the names of the class folders) or a file.
+# Several machines must share output/.
 source "$(dirname "${BASH_SOURCE[0]}")/vipf.sh"
 takes+=(ROW TREE FINAL)
 
