@@ -130,7 +130,7 @@ class FeatureClassificationTask(ClassificationTask):
     """timm's classification task for criteria that see features or have a state of their own.
 
     The criterion is trained, clipped, distributed and averaged (EMA) with the model. Evaluation and the checkpoint's
-    `state_dict` see the plain model; what the criterion has learned travels in the checkpoint's `task_state`.
+    `state_dict` have the plain model; the checkpoint's `task_state` has the criterion's state.
 
     Args:
         model: A timm model.
@@ -141,8 +141,7 @@ class FeatureClassificationTask(ClassificationTask):
         device: Where the criterion goes.
         dtype: Type of the task's tensors.
         verbose: Whether to log the criterion.
-        description: What each checkpoint says about itself, for `timm_vipriors.checkpoint.Checkpoint`: numbers,
-            strings, and lists and dicts of these.
+        description: What checkpoints say about themselves, for `timm_vipriors.checkpoint.Checkpoint`: JSON values.
 
     Examples:
         >>> import timm
@@ -169,7 +168,7 @@ class FeatureClassificationTask(ClassificationTask):
         del self.criterion  # the trainable module owns it
         self.trainable_module = FeatureModule(model, criterion.to(device=self.device))
         self.smoothing = smoothing
-        # by way of JSON: a number of numpy's would make a checkpoint that does not load with weights_only
+        # through JSON, since a checkpoint with NumPy's numbers does not load with weights_only
         self.description = json.loads(json.dumps(description)) if description else None
 
     def forward(self, input: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:

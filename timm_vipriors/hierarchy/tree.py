@@ -20,7 +20,7 @@ from .drawing import tree_figure, tree_lines
 
 
 class ClassHierarchy:
-    """A rooted tree whose leaves are the classes: any number of children, at least two, at each inner node.
+    """A rooted tree whose leaves are the classes, with two or more children at each inner node.
 
     The nodes 0 … C − 1 are the leaves, in the order of the class indices. All other ids are inner nodes, in any
     order. A hierarchy is immutable; the arguments are attributes too.
@@ -28,14 +28,14 @@ class ClassHierarchy:
     Args:
         parents: The id of each node's parent, −1 for the root.
         class_names: A name for each class; None for '0', '1', ….
-        node_names: Names of inner nodes by their ids, of as many as have one.
+        node_names: Names of inner nodes by their ids; they need none.
 
     Attributes:
         num_classes: C, the number of leaves.
         num_nodes: The number of all nodes.
         root: The root's id.
-        order: All ids from the root down, each before those of its children, as a drawn tree shows them.
-        depth: The number of edges from the root down to the farthest leaf.
+        order: All ids, each before those of its children, as in the drawn tree.
+        depth: The number of edges from the root to the farthest leaf.
 
     Raises:
         ValueError: If the parents are not such a tree, or the names do not fit it.
@@ -168,8 +168,8 @@ class ClassHierarchy:
             senses: The id of each class whose word is not meant in its first sense.
 
         Returns:
-            The hierarchy; how many further hypernyms of its nodes were dropped; and the id and meaning of each class
-            whose word has several senses.
+            The hierarchy, the number of further hypernyms that were dropped, and the id and meaning of each class whose
+            word has several senses.
 
         Raises:
             ValueError: If a name is no noun of WordNet, two are the same, or one is above another.

@@ -1,7 +1,7 @@
-"""Anti-aliasing for the one strided place that timm's ResNet leaves alone: the shortcut projection.
+"""Anti-aliasing of the shortcut projection, the only strided layer that timm's `aa_layer` leaves out.
 
 VIPF §3.1 blurs wherever the resolution is halved, after Zhang, "Making Convolutional Networks Shift-Invariant Again"
-(arXiv 1904.11486). timm's `aa_layer` covers the stem's pooling and the strided block convolution.
+(arXiv 1904.11486). timm blurs the stem's pooling and the strided block convolution.
 """
 
 from timm.layers import create_aa
@@ -12,13 +12,12 @@ from torch import nn
 def blur_shortcut(downsample: nn.Sequential, aa_layer: LayerType, device=None, dtype=None) -> nn.Sequential:
     """Let a blur do the striding of a shortcut's convolution.
 
-    A 1×1 convolution and a blur commute, so the blur goes first: the convolution then works on a quarter of the
-    pixels. A larger kernel sees all pixels and is blurred afterwards.
+    A 1×1 convolution and a blur commute, so the blur goes first, and the convolution has a quarter of the pixels. A
+    larger kernel is blurred afterwards.
 
     Args:
-        downsample: timm's projection shortcut, its convolution first (`timm.models.resnet.downsample_conv`).
-            One that halves the resolution by average pooling (`avg_down=True`) is a low-pass already and is
-            returned as it is, as is one without a stride.
+        downsample: timm's projection shortcut, its convolution first (`timm.models.resnet.downsample_conv`). One with
+            average pooling (`avg_down=True`), a low-pass already, or without a stride is returned as it is.
         aa_layer: The anti-aliasing layer, as timm's ResNet takes it.
         device: Where the blur's buffers are made.
         dtype: Type of the blur's buffers.

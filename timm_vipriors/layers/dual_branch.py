@@ -50,13 +50,13 @@ def _reorder(x: torch.Tensor, order: torch.Tensor, inverse: torch.Tensor) -> tor
 class DualBranch(nn.Module):
     """Shortcut plus two residual units (VIPF Eq. 2), the last activation left to the caller.
 
-    In training a random half of the batch goes through `unit1` and the rest through `unit2`. With an odd batch one
-    sample goes through both, and a coin decides which result counts; shapes stay static. A batch of fewer than four
-    would leave one sample to a unit, too few for a BatchNorm on pooled features, so there both units see the whole
-    batch and λ selects for each sample. In inference the output is the mean of both.
+    In training a random half of the batch goes through `unit1` and the rest through `unit2`. In an odd batch one sample
+    goes through both, and one of its results is taken at random, so that shapes are static. A batch of fewer than four
+    would leave a unit one sample, too few for a BatchNorm on pooled features: there both units see the whole batch and
+    λ selects for each sample. In inference the output is the mean of both.
 
-    Where `timm.layers.convert_splitbn_model` has made the units normalise parts of the batch apart (`--split-bn`), half
-    of each part goes through each unit.
+    After `timm.layers.convert_splitbn_model` (`--split-bn`), which normalises parts of the batch separately, half of
+    each part goes through each unit.
 
     Args:
         unit1: The residual unit F(·, W1), mapping (B, C, H, W) to (B, C', H', W').
@@ -101,9 +101,9 @@ class DualBranch(nn.Module):
         return self.shortcut(x) + self.drop_path(residual)
 
     def _num_splits(self) -> int:
-        """The parts of a batch that timm's `SplitBatchNorm2d` normalises apart; they lie one after the other."""
+        """The number of consecutive parts of a batch that timm's `SplitBatchNorm2d` normalises separately."""
         norms = (module for module in self.unit1.modules() if isinstance(module, nn.BatchNorm2d))
-        norm = next(norms, None)  # the conversion takes all
+        norm = next(norms, None)  # the conversion replaces all of them
         return norm.num_splits if isinstance(norm, SplitBatchNorm2d) else 1
 
     def _forward_routed(self, x: torch.Tensor, splits: int) -> torch.Tensor:

@@ -85,7 +85,7 @@ class ResidualUnit(nn.Module):
         self.conv3 = ConvNormAct(width, planes * self.expansion, kernel_size=1, apply_act=False, **kwargs)
 
     def zero_init_last(self) -> None:
-        """Start as the zero function, so that the block starts as its shortcut."""
+        """Start as zero, so that the block starts as its shortcut."""
         if getattr(self.conv3.bn, 'weight', None) is not None:
             nn.init.zeros_(self.conv3.bn.weight)
 
@@ -97,14 +97,7 @@ class ResidualUnit(nn.Module):
         return self.conv3(x)
 
     def check(self, x: torch.Tensor) -> None:
-        """Explain what would fail inside attention's BatchNorm, or give wrong results.
-
-        Args:
-            x: The unit's input (B, C, H, W).
-
-        Raises:
-            ValueError: If attention has one value per channel to normalise, or a norm has lost its activation.
-        """
+        """Raise a ValueError if attention has one value per channel to normalise, or a norm has lost its activation."""
         if type(self.conv1.bn) is nn.SyncBatchNorm:
             raise ValueError(
                 "torch.nn.SyncBatchNorm.convert_sync_batchnorm has dropped the activations inside timm's norm layers: "

@@ -1,8 +1,8 @@
 """timm's selective kernel (arXiv 1903.06586) without a stack of its paths.
 
-timm stacks the paths, multiplies the stack by its attention and sums it: each of the three writes all paths or their
-sum once more, and the stack is kept for the backward pass. Here attention sees only the pooled paths, and two paths
-are interpolated: their weights sum to one, so w₁ a + w₂ b = b + w₁ (a − b).
+timm stacks the paths, multiplies the stack by its attention and sums it: each step writes all paths or their sum again,
+and the stack is kept for the backward pass. Here attention sees only the pooled paths, and two paths are interpolated:
+their weights sum to one, so w₁ a + w₂ b = b + w₁ (a − b).
 """
 
 import timm.layers
@@ -10,15 +10,7 @@ import torch
 
 
 def select(paths: list[torch.Tensor], weights: torch.Tensor) -> torch.Tensor:
-    """The weighted sum of paths.
-
-    Args:
-        paths: P tensors (B, C, H, W).
-        weights: (B, P, C, 1, 1), whose sums over P are one.
-
-    Returns:
-        (B, C, H, W), in the paths' type.
-    """
+    """The sum (B, C, H, W) of P paths of this shape with weights (B, P, C, 1, 1), whose sums over P are one."""
     weights = weights.to(paths[0].dtype)
     if len(paths) == 2:
         return torch.lerp(paths[1], paths[0], weights[:, 0])
@@ -29,7 +21,7 @@ def select(paths: list[torch.Tensor], weights: torch.Tensor) -> torch.Tensor:
 
 
 def pool(paths: list[torch.Tensor]) -> torch.Tensor:
-    """Means over the pixels of P paths (B, C, H, W), as attention takes them: (B, P, C, 1, 1)."""
+    """Means (B, P, C, 1, 1) over the pixels of P paths (B, C, H, W), the input of attention."""
     return torch.stack([path.mean((2, 3), keepdim=True) for path in paths], dim=1)
 
 
