@@ -110,13 +110,19 @@ class CachedImageDataset(StrictImageDataset):
         if cache != 'off' and self.input_img_mode in CHANNELS and not self.load_bytes:
             self.pixels = open_cache(self.filenames(absolute=True), self.input_img_mode, cache == 'ram', folder, shrink)
 
+    def sample(self, index: int) -> tuple[Any, ...]:
+        if self.pixels is not None:
+            name, target = self.reader.samples[index]
+            img = self.pixels.get(self.pixels.number(name))
+            if img is not None:
+                return img, target
+        return super().sample(index)
+
     def read(self, file: BinaryIO, name: str) -> Any:
-        number = None if self.pixels is None else self.pixels.number(name, file)
-        img = None if number is None else self.pixels.get(number)
-        if img is None:
-            img = super().read(file, name)
-            if number is not None and self.pixels.number(name, file) == number:  # did not change meanwhile
-                self.pixels.put(number, img)
+        number = None if self.pixels is None else self.pixels.number(name, file.fileno())
+        img = super().read(file, name)
+        if number is not None and self.pixels.number(name, file.fileno()) == number:  # did not change meanwhile
+            self.pixels.put(number, img)
         return img
 
 

@@ -45,14 +45,7 @@ class StrictImageDataset(ImageDataset):
         return strict
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        name = self.reader.filename(index, absolute=True)
-        check_is_file(name)
-        try:
-            file, target, *features = self.reader[index]
-        except OSError as e:  # a broken link, or no permission
-            raise CorruptImageError(f'{name} cannot be opened: {e.strerror}') from e
-        with file:
-            img = file.read() if self.load_bytes else self.read(file, name)
+        img, target, *features = self.sample(index)
         if self.transform is not None:
             img = self.transform(img)
         if target is None:
@@ -60,6 +53,17 @@ class StrictImageDataset(ImageDataset):
         elif self.target_transform is not None:
             target = self.target_transform(target)
         return (img, target) if self.additional_features is None else (img, target, *features)
+
+    def sample(self, index: int) -> tuple[Any, ...]:
+        """An image, its target and further features before the transforms."""
+        name = self.reader.filename(index, absolute=True)
+        check_is_file(name)
+        try:
+            file, *more = self.reader[index]
+        except OSError as e:  # a broken link, or no permission
+            raise CorruptImageError(f'{name} cannot be opened: {e.strerror}') from e
+        with file:
+            return file.read() if self.load_bytes else self.read(file, name), *more
 
     def bare(self) -> 'StrictImageDataset':
         """The same images without the transform."""

@@ -16,7 +16,7 @@ import weakref
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -116,15 +116,18 @@ class PixelFile:
         self._checked = bytearray([self.ram]) * count
         self._bytes = np.frombuffer(self._map, np.uint8)
 
-    def number(self, name: str, file: BinaryIO) -> int | None:
-        """The number of an image whose open file is as it was when the cache was opened; None if it is not."""
+    def number(self, name: str, file: int | None = None) -> int | None:
+        """The number of an image whose file, open or by name, is as it was when the cache was opened; None if not."""
         number, *known = self._files.get(name, (None,))
-        stat = os.fstat(file.fileno())
+        try:
+            stat = os.stat(name if file is None else file)
+        except OSError:
+            return None
         return number if known == [stat.st_size, stat.st_mtime_ns] else None
 
-    def get(self, number: int) -> Image.Image | None:
+    def get(self, number: int | None) -> Image.Image | None:
         """An image, or None where its pixels are not there."""
-        if self._map is None or not self._checksums[number]:
+        if number is None or self._map is None or not self._checksums[number]:
             return None
         start, height, width = int(self._starts[number]), int(self._sizes[1][number]), int(self._sizes[0][number])
         pixels = self._bytes[start : start + int(self._lengths[number])]
