@@ -32,6 +32,7 @@ def test_plan(fake, data, out):
         (dict(rows=['vipf_table4']), 'trains 5 times'),
         (dict(rows=['ablation_table1']), 'is not a recipe that trains'),
         (dict(rows=['resnext50_32x4d', 'resnext50_32x4d']), 'name each row once'),
+        (dict(rows=['FINAL=1 TEST=/ effnet_b4_fcl']), 'measures no accuracy, as it has no validation split'),
         (dict(flags=['--seed', '3']), '--seed is set for every run of an ablation'),
         (dict(flags=['--resume', 'x']), '--resume is set'),
         (dict(flags=['--experiment', 'x']), '--experiment is set'),

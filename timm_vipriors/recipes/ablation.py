@@ -112,6 +112,8 @@ def plan_trainings(
             last = ('--seed', str(seed), '--output', str(output), '--experiment', folder.name)
             trainings[folder] = Training(row, seed, folder, recipe.command(data, *flags, *own, *last), variables)
         settings[row] = _settings(trainings[folder])
+        if settings[row]['val_split'] == '':
+            raise UserError(f'{row!r} measures no accuracy, as it has no validation split: an ablation compares that')
     for a, b in combinations(rows, 2):
         if settings[a] == settings[b]:  # would be a difference of zero, reported as one in the noise
             override = f' with {shlex.join(flags)} for all rows' if flags else ''
