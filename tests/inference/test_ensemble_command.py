@@ -282,17 +282,11 @@ def test_a_path_with_a_number_at_its_end(files, capsys):
     'line, message',
     [
         ('average a.npz:0 b.npz:0', 'weights must be finite, not negative and not all 0'),
-        ('average a.npz:-1 b.npz', 'weights must be'),
-        ('average a.npz:1e999', 'weights must be'),
         ('average a.npz:1.2.3', 'there is no file a.npz:1.2.3'),
-        ('average a.npz:x', 'there is no file a.npz:x'),
         ('average nowhere.npz:2', 'there is no file nowhere.npz: `timm-vipriors predict` writes one\n'),
         ('average a.npz b.npz ./a.npz:3', './a.npz is named twice'),
-        ('search a.npz a.npz', 'a.npz is named twice'),
         ('vote --base b.npz a.npz:3', 'there is no file a.npz:3: only an average has weights'),
-        ('vote --base b.npz a.npz a.npz', 'a.npz is named twice'),
         ('vote --base b.npz --threshold 1.5 a.npz', 'the threshold must be in 0 … 1, got 1.5'),
-        ('vote --base b.npz --threshold nan a.npz', 'the threshold must be in 0 … 1, got nan'),
         ('search a.npz --folds 1', 'folds must be in 2 … 100'),
         ('search a.npz --max-members 0', 'at least one member'),
         ('average a.npz -o a.npz --force', 'a.npz is one of the input files'),
@@ -314,11 +308,8 @@ def test_mistakes(files, capsys, line, message):
 def test_files_that_do_not_fit(files, capsys):
     save(files / 'c.npz', SCORES['c'][:99], class_names=CLASS_NAMES)
     assert "c.npz does not have the 100 images of a.npz: missing are '" in error('average a.npz c.npz', capsys)
-    (files / 'c.npz').write_text('nothing')
-    assert 'c.npz is no complete .npz file' in error('search a.npz c.npz', capsys)
     np.savez('c.npz', scores=np.log(SCORES['c']), filenames=names(100), class_names=CLASS_NAMES)
-    for line in ('average a.npz c.npz', 'vote --base a.npz c.npz', 'search a.npz c.npz'):
-        assert 'c.npz: expected probabilities' in error(line, capsys)
+    assert 'c.npz: expected probabilities' in error('search a.npz c.npz', capsys)
 
 
 def test_a_failure_halfway_leaves_nothing(files, capsys, monkeypatch):

@@ -270,11 +270,8 @@ def test_agrees_with_the_evaluation_of_the_training(few_digits, tmp_path, monkey
         ('-o taken.npz', 'taken.npz exists: name another file, or overwrite it with --force'),
         ('-o nowhere/s.npz', 'nowhere/s.npz cannot be written: there is no folder nowhere'),
         ('-o s.csv', 's.csv: the name of a score file must end in .npz'),
-        ('-o s.npz --tta ten-crop --crop-pct 1 --crop-mode squash', 'ten crops would coincide'),
         ('-o s.npz --tta flip', "expected none, hflip, ten-crop or randaug:N with N in 1 … 9999, got 'flip'"),
         ('-o s.npz --model resnet99', "unknown model 'resnet99'"),
-        ('-o s.npz --model resnet18', 'does not fit --model resnet18 with 10 classes'),
-        ('-o s.npz --num-classes 3', 'does not fit --model test_dsk_resnext with 3 classes'),
         ('-o s.npz -b 0', 'batch_size should be a positive integer value'),
         ('-o s.npz --pretrained', 'give the weights: --checkpoint FILE, or --pretrained'),
         ('-o s.npz --classes names.txt', '1 class names were given for a model of 10 classes'),
@@ -304,12 +301,8 @@ def test_more_mistakes(checkpoint, few_digits, tmp_path, monkeypatch, capsys):
     assert 'the data folder or image nowhere does not exist' in fails('nowhere', '--checkpoint', checkpoint)
     assert 'give the weights' in fails(few_digits)
     assert 'none.pth' in fails(few_digits, '--checkpoint', 'none.pth')
-    (tmp_path / 'junk.pth').write_text('junk')
-    assert 'junk.pth is not a checkpoint' in fails(few_digits, '--checkpoint', 'junk.pth')
     torch.save(timm.create_model(MODEL, num_classes=10).state_dict(), 'bare.pth')
     assert 'bare.pth does not say which model it is of' in fails(few_digits, '--checkpoint', 'bare.pth')
-    ema = ['--checkpoint', 'bare.pth', '--model', MODEL, '--ema']
-    assert 'bare.pth has no averaged weights' in fails(few_digits, *ema)
     assert '--pretrained needs a --model' in fails(few_digits, '--pretrained')
     shutil.copytree(few_digits, 'data')
     path = sorted((tmp_path / 'data' / 'validation' / '3').iterdir())[1]

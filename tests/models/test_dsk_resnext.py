@@ -227,10 +227,6 @@ def test_classifier_and_pooling():
     assert model(x).shape == (2, model.num_features, 2, 2)
 
 
-def test_in_chans():
-    assert create(in_chans=1)(images(chans=1)).shape == (2, 7)
-
-
 @pytest.mark.parametrize('name', ['test_dsk_resnext', 'd_resnext50_32x4d', 'sk_resnext50_32x4d'])
 @pytest.mark.parametrize('output_stride', [8, 16])
 def test_output_stride(name, output_stride):
@@ -308,11 +304,6 @@ def test_safetensors_checkpoint(tmp_path):
     safetensors.torch.save_file(model.state_dict(), path)
     loaded = timm.create_model(SMALL, num_classes=7, checkpoint_path=str(path))
     assert torch.equal(loaded.eval()(images()), model.eval()(images()))
-
-
-def test_unknown_argument():
-    with pytest.raises(TypeError):
-        create(not_an_argument=1)
 
 
 @pytest.mark.filterwarnings('ignore:.*torch.jit.*:FutureWarning', 'ignore:.*torch.jit.*:DeprecationWarning')

@@ -61,14 +61,6 @@ def tree_from_groups(groups: Mapping[str, Sequence[str]], class_names: Sequence[
     return _contract((), children, names, {path: path[-1] for path in children if path})
 
 
-def tree_from_edges(file: Path, class_names: Sequence[str], join_roots: bool) -> Tree:
-    """A tree from a file of edges; see `ClassHierarchy.from_parent_child`."""
-    try:
-        return tree_from_parents(_read_edges(file), checked_names(class_names), join_roots)
-    except ValueError as e:
-        raise ValueError(f'{file}: {e}') from e
-
-
 def tree_from_parents(parent_of: Mapping[str, str], names: Sequence[str], join_roots: bool = False) -> Tree:
     """A tree of the classes and their ancestors, from the parent of each child; there are no cycles."""
     known = parent_of.keys() | set(parent_of.values())
@@ -121,7 +113,7 @@ def _contract(
     return parents, class_names, {last - i: names[key] for i, (key, _) in enumerate(found) if key in names}
 
 
-def _read_edges(file: Path) -> dict[str, str]:
+def read_edges(file: Path) -> dict[str, str]:
     """The parent of each child in a file of edges without cycles."""
     parent_of: dict[str, str] = {}
     for number, line in enumerate(file.read_text(encoding='utf-8-sig').splitlines(), 1):

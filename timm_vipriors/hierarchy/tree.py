@@ -148,7 +148,11 @@ class ClassHierarchy:
             ValueError: If a line is not two ids, a node has two parents or is its own ancestor, a class is missing
                 or above another one, or there are several roots.
         """
-        return cls(*sources.tree_from_edges(Path(file), class_names, join_roots))
+        try:
+            parent_of = sources.read_edges(Path(file))
+            return cls(*sources.tree_from_parents(parent_of, checked_names(class_names), join_roots))
+        except ValueError as e:
+            raise ValueError(f'{file}: {e}') from e
 
     @classmethod
     def from_wordnet(

@@ -35,9 +35,11 @@ def weighted_average(scores: Sequence[np.ndarray], weights: Sequence[float] | No
     >>> weighted_average([np.array([[0.25, 0.75]]), np.array([[0.75, 0.25]])], weights=[3, 1]).tolist()
     [[0.375, 0.625]]
     """
-    weights = checked_weights([1.0] * len(scores) if weights is None else weights)
+    weights = np.asarray([1.0] * len(scores) if weights is None else weights, np.float64)
     if len(weights) != len(scores):
         raise ValueError(f'expected a weight for each of {len(scores)} models, got {len(weights)}')
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        raise ValueError(f'weights must be finite, not negative and not all 0, got {weights.tolist()}')
     checked_shape(scores)
     total = np.multiply(scores[0], weights[0], dtype=np.float64)
     for score, weight in zip(scores[1:], weights[1:], strict=True):
@@ -142,14 +144,6 @@ def _combined(
             if joined.targets is not None:
                 in_top5[i, rows] = in_top(part, joined.targets[rows], 5)
     return Ensemble(joined, kept, predictions, confidences, in_top5, **about)
-
-
-def checked_weights(weights: Sequence[float]) -> np.ndarray:
-    """Weights (M,) in float64, none negative and not all 0."""
-    weights = np.asarray(weights, np.float64)
-    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
-        raise ValueError(f'weights must be finite, not negative and not all 0, got {weights.tolist()}')
-    return weights
 
 
 def checked_shape(scores: Sequence[np.ndarray]) -> tuple[int, int]:
