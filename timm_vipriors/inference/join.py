@@ -75,11 +75,9 @@ def join(files: Iterable[ScoreFile], class_names: Sequence[str] | None = None) -
         raise ValueError('expected at least one score file')
     if class_names is not None:
         names = np.array(class_names)
-        checked = [checked_names(file.path, 'class name', names, file.num_classes) for file in files]
-        files = [
-            replace(file, class_names=names) if file.class_names is None else file
-            for file, names in zip(files, checked, strict=True)
-        ]
+        for file in files:
+            checked_names(file.path, 'class name', names, file.num_classes)
+        files = [replace(file, class_names=names) if file.class_names is None else file for file in files]
     nameless = [file.path for file in files if file.class_names is None]
     if nameless and len(nameless) < len(files):
         raise ValueError(

@@ -152,17 +152,11 @@ def _checked_scores(where: str, scores: np.ndarray, filenames: np.ndarray) -> np
         right = np.abs(sums - 1) <= _SUM_TOLERANCE  # False for NaN
         if right.all() and scores.min(initial=0) >= 0:
             return scores
-        lowest = scores.min(axis=1)
-        row = int(np.argmin(right & (lowest >= 0)))
-    if not np.isfinite(scores[row]).all():
-        problem = 'that are not finite'
-    elif lowest[row] < 0:
-        problem = f'down to {lowest[row]:.4g}, which looks like logits'
-    else:
-        problem = f'that sum to {sums[row]:.4g}'
+        row = int(np.argmin(right & (scores.min(axis=1) >= 0)))
+    found = f'scores from {scores[row].min():.4g} to {scores[row].max():.4g} that sum to {sums[row]:.4g}'
     raise ValueError(
         f'{where}: expected probabilities, which are not negative and sum to one, but {str(filenames[row])!r} has '
-        f'scores {problem}: save the softmax of the logits'
+        f'{found}: save the softmax of the logits'
     )
 
 
