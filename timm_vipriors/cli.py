@@ -21,17 +21,12 @@ SCRIPTS = {
 
 _EXAMPLES = [
     'timm-vipriors demo-data digits',
+    'timm-vipriors suggest digits --run',
     'timm-vipriors train digits --model test_dsk_resnext --img-size 32 \\\n'
     '    --batch-size 50 --criterion focal-cosine',
-    'timm-vipriors validate digits --model test_dsk_resnext --img-size 32 \\\n'
-    '    --checkpoint output/train/RUN/last.pth.tar',
-    'timm-vipriors hierarchy induce output/train/RUN/model_best.pth.tar \\\n    -o tree.json --classes digits',
-    'timm-vipriors subset imagenet/train imagenet50 --per-class 50',
-    'timm-vipriors predict digits --checkpoint output/train/RUN/last.pth.tar \\\n    --tta hflip -o scores.npz',
-    'timm-vipriors recipe list',
-    'timm-vipriors recipe run dsk_resnext50_32x4d DATA',
+    'timm-vipriors predict digits --checkpoint output/train/RUN -o scores.npz',
+    'timm-vipriors report output/train/RUN scores.npz',
     'timm-vipriors doctor',
-    'timm-vipriors train --help',
 ]
 _NOTES = """Completion for bash, zsh or tcsh, with shtab (pip install shtab):
   shtab --shell=bash timm_vipriors.cli.make_parser

@@ -53,13 +53,6 @@ class LossSpec:
             raise UserError(f"{ours} replaces the script's loss: leave --jsd-loss and --bce-loss out")
         if getattr(args, 'kd_model_name', None):
             raise UserError(f'{ours} does not work with distillation: leave --kd-model-name out')
-        if tree and 'tsl' not in name.split('+'):
-            raise UserError(f'--hierarchy is for a criterion with +tsl, got --criterion {name}')
-        if 'tsl' in name.split('+') and not tree and kwargs.get('tree_start_epoch') is None:
-            raise UserError(
-                f'--criterion {name} needs a tree: --hierarchy FILE (timm-vipriors hierarchy induce makes one), or '
-                f'--criterion-kwargs tree_start_epoch=M to grow one from the model'
-            )
         check_arguments(name, [*kwargs, *(['hierarchy'] if tree else [])])
         return cls(name, kwargs, ClassHierarchy.load(tree) if tree else None, balanced)
 
@@ -71,14 +64,10 @@ class LossSpec:
         batch_size: int | None = None,
         class_counts: Sequence[int] | None = None,
     ) -> nn.Module:
-        """The loss for a model of C classes and features of width D.
+        """The loss for a model.
 
-        Args:
-            num_classes: C.
-            feature_dim: D.
-            class_names: The classes in the order of the logits, by which the tree's leaves are put in order.
-            batch_size: Images in an update, over all devices and accumulated batches; see `CenterLoss`.
-            class_counts: Training images of each class, for a balanced loss.
+        The tree's leaves are put into the order of `class_names`; `batch_size` is the images of an update, over all
+        devices and accumulated batches (see `CenterLoss`); a balanced loss needs the training images of each class.
         """
         kwargs = dict(self.kwargs)
         if self.hierarchy is not None:
