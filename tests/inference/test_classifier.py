@@ -221,7 +221,7 @@ def test_averaged_weights_are_the_default_as_in_timm(described, network, photo, 
 
 
 def test_from_the_hub(described, network, photo, tmp_path, monkeypatch):
-    """What timm's `push_to_hf_hub` uploads, which is what its `save_for_hf` writes, fetched by the hub's own function."""
+    """What timm's `push_to_hf_hub` uploads, the folder of its `save_for_hf`, fetched by the hub's own function."""
     hub = tmp_path / 'hub'
     model = load_classifier(described).model
     timm.models.save_for_hf(model, hub, {'label_names': NAMES}, safe_serialization='both')
