@@ -169,10 +169,10 @@ def test_tree_of_two_machines(few_digits, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_kims_row_with_test_time_augmentation(few_digits, tmp_path, monkeypatch):
+def test_kims_row_with_test_time_augmentation(few_digits, tmp_path, monkeypatch, quick_python):
     monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
     flags = [*tiny('effnet_b7_fcl'), '--experiment', "the 'run'"]
-    done = recipe('effnet_b7_fcl', few_digits, *flags, cwd=tmp_path, TTA='2')
+    done = recipe('effnet_b7_fcl', few_digits, *flags, PYTHON=quick_python, cwd=tmp_path, TTA='2')
     folder = tmp_path / 'output' / 'train' / "the 'run'"
     plain, tta = (np.load(folder / f'{name}.npz')['scores'] for name in ('scores', 'scores-tta'))
     assert plain.shape == tta.shape == (40, 10)
@@ -197,12 +197,12 @@ def test_final_stage_of_kim(few_digits, tmp_path, monkeypatch, quick_python):
 
 
 @pytest.mark.slow
-def test_tuned_baseline(few_digits, tmp_path, monkeypatch):
+def test_tuned_baseline(few_digits, tmp_path, monkeypatch, quick_python):
     """It searches on the training images alone, and trains on all of them with what was best."""
     monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
     flags = ['--model', 'test_efficientnet', '--model-kwargs', *TINY, '-b', 10, '--opt', 'adamw']
     env = dict(LRS='0.0001 3', WDS='0.01', TUNE_SEEDS='1', NAME='b')
-    done = recipe('baseline_tuned', few_digits, *flags, cwd=tmp_path, TUNE_EPOCHS='3', **env)
+    done = recipe('baseline_tuned', few_digits, *flags, PYTHON=quick_python, cwd=tmp_path, TUNE_EPOCHS='3', **env)
     train = tmp_path / 'output' / 'train'
     splits = {name: sorted((train / 'b-search' / 'data' / name).rglob('*.png')) for name in ('train', 'validation')}
     assert {name: len(files) for name, files in splits.items()} == {'train': 60, 'validation': 20}
@@ -218,7 +218,7 @@ def test_tuned_baseline(few_digits, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_recipes_of_predictions_and_ensembles(few_digits, tmp_path):
+def test_recipes_of_predictions_and_ensembles(few_digits, tmp_path, quick_python):
     """From two checkpoints to an ensemble, with names that need quoting."""
     data = tmp_path / "the 'data'"
     shutil.copytree(few_digits, data)
@@ -228,14 +228,14 @@ def test_recipes_of_predictions_and_ensembles(few_digits, tmp_path):
         weights = tmp_path / f'model {i}.pth'
         torch.save(timm.create_model('test_efficientnet', num_classes=10).state_dict(), weights)
         flags = ['--model', 'test_efficientnet', '--img-size', '32', '--workers', '1']
-        recipe('predict_ten_crop', data, weights, *flags, cwd=tmp_path)
+        recipe('predict_ten_crop', data, weights, *flags, PYTHON=quick_python, cwd=tmp_path)
         scores.append(tmp_path / f'model {i}-ten_crop.npz')
-    done = recipe('ensemble_weighted', 'w', scores[0], '--', scores[1], cwd=tmp_path)
+    done = recipe('ensemble_weighted', 'w', scores[0], '--', scores[1], PYTHON=quick_python, cwd=tmp_path)
     assert 'top-1' in done.stdout
     a, b, mean = (np.load(path)['scores'] for path in (*scores, tmp_path / 'w.npz'))
     assert np.allclose(mean, (3 * a + b) / 4, atol=1e-6)
     assert len((tmp_path / 'w-submission.csv').read_text().splitlines()) == 41
-    recipe('ensemble_plurality', 'v', *scores, cwd=tmp_path)
+    recipe('ensemble_plurality', 'v', *scores, PYTHON=quick_python, cwd=tmp_path)
     with open(tmp_path / 'v.csv', newline='') as file:
         predictions = [int(row['prediction']) for row in csv.DictReader(file)]
     assert predictions == plurality_vote(a, [b], threshold=0.7).tolist()
@@ -246,16 +246,16 @@ def test_recipes_of_predictions_and_ensembles(few_digits, tmp_path):
         ('ensemble_weighted', ['o']),
         ('ensemble_plurality', ['o', 'b']),
     ):
-        done = recipe(name, *args, cwd=tmp_path, check=False)
+        done = recipe(name, *args, PYTHON=quick_python, cwd=tmp_path, check=False)
         assert done.returncode == 2
         assert 'usage:' in done.stderr
 
 
 @pytest.mark.slow
-def test_quickstart_makes_its_data_and_validates_what_it_trained(scripts, tmp_path):
+def test_quickstart_makes_its_data_and_validates_what_it_trained(scripts, tmp_path, quick_python):
     data = "the digits' folder"
     flags = ['--epochs', 1, '--warmup-epochs', 0, '--img-size', 24, '--experiment', 'q']
-    done = recipe('quickstart', data, *flags, cwd=tmp_path)
+    done = recipe('quickstart', data, *flags, PYTHON=quick_python, cwd=tmp_path)
     assert '500 images in train, 1297 in validation' in done.stdout
     top1 = summary(tmp_path / 'output' / 'train' / 'q')[-1]['eval_top1']
     assert result(done.stdout.split('Checkpoint:')[1])['top1'] == pytest.approx(top1, abs=1e-3)
@@ -263,9 +263,9 @@ def test_quickstart_makes_its_data_and_validates_what_it_trained(scripts, tmp_pa
 
 
 @pytest.mark.slow
-def test_effnet_b7_fcl_runs(scripts, few_digits, tmp_path):
+def test_effnet_b7_fcl_runs(scripts, few_digits, tmp_path, quick_python):
     flags = '--model efficientnet_b0 --img-size 64 --epochs 1 --experiment b --workers 1 --no-aug'
-    recipe('effnet_b7_fcl', few_digits, *flags.split(), cwd=tmp_path)
+    recipe('effnet_b7_fcl', few_digits, *flags.split(), PYTHON=quick_python, cwd=tmp_path)
     assert len(summary(tmp_path / 'output' / 'train' / 'b')) == 1
 
 
@@ -282,35 +282,37 @@ def test_effnet_b3_fcl_lsb_runs_on_a_subset(scripts, digits, tmp_path, monkeypat
 
 
 @pytest.mark.slow
-def test_a_class_called_train(few_digits, tmp_path, monkeypatch):
+def test_a_class_called_train(few_digits, tmp_path, monkeypatch, quick_python):
     """The tree's classes are those of the data, not the folders in a class called train."""
     monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
     data = tmp_path / 'data'
     shutil.copytree(few_digits, data)
     for split in ('train', 'validation'):
         (data / split / '3').rename(data / split / 'train')
-    recipe('effnet_tsl', data, *tiny('effnet_tsl', 'tsl'), cwd=tmp_path, NAME='t')
+    recipe('effnet_tsl', data, *tiny('effnet_tsl', 'tsl'), PYTHON=quick_python, cwd=tmp_path, NAME='t')
     tree = ClassHierarchy.load(tmp_path / 'output' / 'train' / 't-tsl-tree.json')
     assert set(tree.class_names) == {path.name for path in (data / 'train').iterdir()}
 
 
 @pytest.mark.slow
-def test_rows_that_are_finished_resume_at_once(few_digits, tmp_path, monkeypatch):
+def test_rows_that_are_finished_resume_at_once(few_digits, tmp_path, monkeypatch, quick_python):
     """`--resume auto` with the same NAME, as after Ctrl-C, trains what is missing and leaves the rest as it is."""
     monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
     flags = tiny('vipf_table4', '0')
-    recipe('vipf_table4', few_digits, *flags, cwd=tmp_path, NAME='n', ROW='0')
+    recipe('vipf_table4', few_digits, *flags, PYTHON=quick_python, cwd=tmp_path, NAME='n', ROW='0')
     folder = tmp_path / 'output' / 'train'
     before = (folder / 'n-0' / 'summary.csv').read_text()
-    recipe('vipf_table4', few_digits, *flags, '--resume', 'auto', cwd=tmp_path, NAME='n', ROW='0 0.5')
+    recipe(
+        'vipf_table4', few_digits, *flags, '--resume', 'auto', PYTHON=quick_python, cwd=tmp_path, NAME='n', ROW='0 0.5'
+    )
     assert (folder / 'n-0' / 'summary.csv').read_text() == before
     assert len(summary(folder / 'n-0.5')) == 1
 
 
 @pytest.mark.slow
-def test_effnet_tsl_trains_on_the_tree_of_its_baseline(scripts, few_digits, tmp_path):
+def test_effnet_tsl_trains_on_the_tree_of_its_baseline(scripts, few_digits, tmp_path, quick_python):
     flags = '--model test_efficientnet --img-size 32 --epochs 1 --warmup-epochs 0 -b 20 --workers 1'.split()
-    recipe('effnet_tsl', few_digits, *flags, cwd=tmp_path, NAME='two')
+    recipe('effnet_tsl', few_digits, *flags, PYTHON=quick_python, cwd=tmp_path, NAME='two')
     folder = tmp_path / 'output' / 'train'
     tree = ClassHierarchy.load(folder / 'two-tsl-tree.json')
     assert tree == ClassHierarchy.from_checkpoint(folder / 'two-baseline' / 'last.pth.tar', tree.class_names)
