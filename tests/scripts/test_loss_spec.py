@@ -24,7 +24,7 @@ def tree(tmp_path, monkeypatch):
         ('--hierarchy tree.json', '--criterion-kwargs and --hierarchy need a --criterion'),
         ('--criterion cosine --criterion-kwargs gamma=2', 'it takes xent_weight'),
         ('--criterion pcl --hierarchy tree.json', "criterion 'pcl' has no argument 'hierarchy'"),
-        ('--criterion pcl+tsl', "criterion 'pcl+tsl' needs a hierarchy, or a tree_start_epoch"),
+        ('--criterion pcl+tsl', '--criterion pcl+tsl needs a tree: --hierarchy FILE'),
         ('--criterion pcl+tsl --hierarchy nowhere.json', 'nowhere.json'),
         ('--criterion pcl+tsl --hierarchy junk.json', 'junk.json'),
     ],

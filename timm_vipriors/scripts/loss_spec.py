@@ -53,6 +53,11 @@ class LossSpec:
             raise UserError(f"{ours} replaces the script's loss: leave --jsd-loss and --bce-loss out")
         if getattr(args, 'kd_model_name', None):
             raise UserError(f'{ours} does not work with distillation: leave --kd-model-name out')
+        if 'tsl' in name.split('+') and not tree and kwargs.get('tree_start_epoch') is None:
+            raise UserError(
+                f'--criterion {name} needs a tree: --hierarchy FILE (timm-vipriors hierarchy induce makes one), or '
+                f'--criterion-kwargs tree_start_epoch=M to grow one from the model'
+            )
         check_arguments(name, [*kwargs, *(['hierarchy'] if tree else [])])
         return cls(name, kwargs, ClassHierarchy.load(tree) if tree else None, balanced)
 
