@@ -220,10 +220,25 @@ def full(*args):
     raise OSError(28, 'No space left on device')
 
 
-@pytest.mark.parametrize('trouble', ['full', 'no folder', 'other user'])
+def read_only(path, *args):
+    raise OSError(30, 'Read-only file system', os.fspath(path))
+
+
+TROUBLES = {
+    'full': 'No space left',
+    'no folder': 'File exists',
+    'other user': 'belongs to another user',
+    'read-only': 'Read-only file system',
+}
+
+
+@pytest.mark.parametrize('trouble', TROUBLES)
 def test_without_a_place_images_are_decoded(folder, open_data, tmp_path, trouble, monkeypatch, caplog):
-    reason = {'full': 'No space left', 'no folder': 'File exists', 'other user': 'belongs to another user'}[trouble]
-    if trouble == 'full':
+    reason = TROUBLES[trouble]
+    if trouble == 'read-only':  # root may write to any folder, so permissions would not stop the tests everywhere
+        (tmp_path / 'c').mkdir()
+        monkeypatch.setattr(os, 'open', read_only)
+    elif trouble == 'full':
         monkeypatch.setattr(os, 'posix_fallocate', full)
     elif trouble == 'no folder':
         (tmp_path / 'c').write_text('')
@@ -249,6 +264,37 @@ def test_a_disk_that_fills_up_later_costs_nothing_but_time(open_data, monkeypatc
 def test_unknown_cache(open_data):
     with pytest.raises(ValueError, match="expected a cache of ram, disk, off, got 'RAM'"):
         open_data('RAM')
+
+
+@pytest.mark.filterwarnings('ignore:.*fork:DeprecationWarning')
+def test_two_runs_at_once(open_data, tmp_path):
+    expected = pixels(open_data('off'))
+    context = multiprocessing.get_context('fork')
+    results = context.Queue()
+
+    def run():
+        data = open_data('disk')  # one of them makes the file
+        results.put([pixels(data) == expected for _ in range(20)])
+
+    processes = [context.Process(target=run) for _ in range(3)]
+    for process in processes:
+        process.start()
+    assert [results.get(timeout=60) for _ in processes] == [[True] * 20] * 3
+    for process in processes:
+        process.join(60)
+    assert len(list((tmp_path / 'c').iterdir())) == 1
+
+
+def test_a_file_of_another_version_is_made_anew(open_data):
+    expected = pixels(data := open_data())
+    path = data.pixels.path
+    del data
+    content = bytearray(path.read_bytes())
+    content[0] += 1  # in the magic number
+    content[-50:] = bytes(50)
+    path.write_bytes(content)
+    assert pixels(data := open_data()) == expected
+    assert all_kept(data)
 
 
 # kills
