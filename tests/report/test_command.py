@@ -30,6 +30,11 @@ def test_without_a_name_the_page_stands_in_the_first_run(tmp_path, capsys):
         out = capsys.readouterr().out
         assert f'{run}/report.html: 1 run, 0 models, ' in out
         assert f'timm-vipriors predict DATA --checkpoint {run} -o scores.npz' in out
+    mine = str(write_run(tmp_path / 'mine', HEADER, '0,1,2,3,4,5', settings='data: my photos'))
+    assert main(['report', mine]) == 0
+    out = capsys.readouterr().out
+    assert f"timm-vipriors predict 'my photos' --checkpoint {mine} -o scores.npz" in out
+    assert f"timm-vipriors report {mine} scores.npz --images 'my photos/validation'" in out
     path = str(save(tmp_path / 's.npz', make_scores(50, 3)))
     assert main(['report', path]) == 2
     assert '-o report.html' in capsys.readouterr().err

@@ -74,6 +74,12 @@ def test_a_network_without_maps_says_so(tmp_path, few_digits):
     assert 'needs a network with feature maps' in said and pictures == 0
 
 
+def test_images_that_are_not_there(run, tmp_path):
+    (tmp_path / 'empty').mkdir()
+    said, pictures = notes(build(run, tmp_path / 's.npz', images=tmp_path / 'empty'))
+    assert 'none of the images can be read' in said and pictures == 0
+
+
 def test_a_checkpoint_needs_images_to_draw_on(run, tmp_path):
     with pytest.raises(UserError, match='name their folder with --images'):
         build_report([tmp_path / 's.npz'], checkpoint=run)

@@ -195,7 +195,7 @@ def predict_folder(args: argparse.Namespace, classifier: 'Classifier', tree: 'Cl
     line += f'; top-1 {percent(right.mean())}, top-5 {percent(right5.mean())}'
     balanced = balanced_accuracy(right, scores.targets[known])
     if abs(balanced - right.mean()) > 1e-9:  # the classes have different numbers of images
-        line += f', mean over the classes {percent(balanced)}'
+        line += f', balanced accuracy {percent(balanced)}'
     if not known.all():
         line += f' of the {known.sum():,} in the folder of a class'
     measured = tree and tree_accuracy(log_probabilities(scores.scores[known]), scores.targets[known], tree)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 
 from ..errors import UserError
 from .common import add_parser, check_output
@@ -50,7 +51,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..files import plural
-    from ..report import write_report
+    from ..report import read_run, write_report
 
     runs = list(filter(os.path.isdir, args.source))
     output = args.output
@@ -72,8 +73,9 @@ def run(args: argparse.Namespace) -> int:
     size = os.path.getsize(output) / 1000
     print(f'{output}: {plural(len(runs), "run")}, {plural(models, "model")}, {size:,.0f} kB')
     if not models:
-        print(
-            f'Mistakes, confusion and calibration: timm-vipriors predict DATA --checkpoint {runs[0]} -o scores.npz, and'
-        )
-        print(f'timm-vipriors report {runs[0]} scores.npz --images DATA/validation')
+        settings = read_run(runs[0]).settings
+        data = str(settings.get('data_dir') or settings.get('data') or 'DATA')
+        predict = ['timm-vipriors', 'predict', data, '--checkpoint', runs[0], '-o', 'scores.npz']
+        report = ['timm-vipriors', 'report', runs[0], 'scores.npz', '--images', os.path.join(data, 'validation')]
+        print(f'Mistakes, confusion and calibration: {shlex.join(predict)}, and\n{shlex.join(report)}')
     return 0

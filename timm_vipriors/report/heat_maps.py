@@ -52,6 +52,8 @@ def heat_maps(
         pictures, same = _draw(classifier, predictions, files, folder)
     except (ValueError, OSError) as e:
         return HeatMaps({}, f'Grad-CAM is left out: {e}.')
+    if not pictures:
+        return HeatMaps({}, 'Grad-CAM is left out: none of the images can be read.')
     seen = f'in {same} of {plural(len(pictures), "image")}'
     if 2 * same < len(pictures):
         return HeatMaps(
