@@ -130,6 +130,7 @@ def winner() -> Iterator[Settings]:
             yield base
             yield replace(base, **ADAMW)
             yield replace(base, loss='pcl+center', ema=0.99, **ADAMW)
+            yield replace(base, loss='pcl+center', ema=0.99)
 
 
 def table_1() -> Iterator[Settings]:
