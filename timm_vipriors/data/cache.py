@@ -33,7 +33,7 @@ class Shrink:
 
     Examples:
         >>> Shrink(224).sides(3000, 2000), Shrink(224).sides(500, 375)
-        ((1121, 748), (500, 375))
+        ((1120, 747), (500, 375))
     """
 
     size: int
