@@ -80,7 +80,7 @@ def test_two_processes(sbatch, tmp_path, job, nodes, devices):
     summary = tmp_path / 'output' / 'train' / 'dsk' / 'summary.csv'
     first = summary.read_text()
     assert len(first.splitlines()) == 2
-    # submitted again with an epoch more it goes on
+    # submitted again with one more epoch it resumes
     done = sbatch(job, SMALL.replace('--epochs 1', '--epochs 2'), **variables | {'SLURM_JOB_ID': str(os.getpid() + 1)})
     assert summary.read_text().startswith(first) and len(summary.read_text().splitlines()) == 3
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from .files import first_line
+
 
 class UserError(Exception):
     """A mistake in the input. The command line prints its text and exits with 2, without a traceback."""
@@ -16,4 +18,4 @@ def user_errors() -> Iterator[None]:
     except BrokenPipeError:  # the reader has closed the pipe, as `| head` does
         raise
     except (ValueError, OSError, ImportError) as e:
-        raise UserError((str(e).strip().splitlines() or [type(e).__name__])[0]) from e
+        raise UserError(first_line(e)) from e

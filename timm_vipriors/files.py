@@ -51,7 +51,7 @@ def with_filename(path: str | os.PathLike) -> Iterator[None]:
 
 @contextmanager
 def exclusive_lock(path: str) -> Iterator[BinaryIO]:
-    """Open a file for appending; a UserError if another process that writes to the same folder has it open so."""
+    """Open a file for appending; wait while another process that writes to the same folder has it open so."""
     with open(path, 'ab') as file:
         try:
             if fcntl is not None:
@@ -112,10 +112,14 @@ def progress_bar(total: int, description: str, unit: str = 'image', items: Itera
     return tqdm(items, total=total, desc=description, unit=f' {unit}s', disable=None, leave=False)
 
 
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
 def default_workers() -> int:
     """Processes that load images: the cores that this process may use, at most eight, shared with those beside it."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    return max(1, min(8, cores // int(os.environ.get('LOCAL_WORLD_SIZE', 1))))
+    return max(1, min(8, available_cores() // int(os.environ.get('LOCAL_WORLD_SIZE', 1))))
 
 
 def printable(text: object) -> str:

@@ -198,5 +198,6 @@ def predict_folder(args: argparse.Namespace, classifier: 'Classifier', tree: 'Cl
         line += f', balanced accuracy {percent(balanced)}'
     if not known.all():
         line += f' of the {known.sum():,} in the folder of a class'
-    measured = tree and tree_accuracy(log_probabilities(scores.scores[known]), scores.targets[known], tree)
-    return f'{line}\n{measured}' if tree else line
+    if tree:
+        line += f'\n{tree_accuracy(log_probabilities(scores.scores[known]), scores.targets[known], tree)}'
+    return line

@@ -2,9 +2,9 @@
 
 It holds, in this order: a magic number and its own size, which are written last when it is made; the widths, the
 heights and the checksums of the images; their pixels. A checksum is written after its pixels, and each process checks
-it once: what a killed writer, a full disk or a power cut left behind counts as missing. In memory, which no power cut
-outlasts, it is always 1. Two processes that write the same image write the same bytes. Whoever uses the file holds a
-shared lock on it; one in memory goes with its last user.
+it once: what a killed writer, a full disk or a power cut left behind counts as missing. A cache in memory, which a
+power cut ends, has 1 for each. Two processes that write the same image write the same bytes. Whoever uses the file
+holds a shared lock on it; one in memory goes with its last user.
 """
 
 import errno

@@ -122,7 +122,8 @@ class DualBranch(nn.Module):
             odd = torch.where(torch.rand(1, device=x.device) < 0.5, y1[half:], y2[:1])
             y = torch.cat([y1[:half], odd, y2[1:]])
         else:
-            y = torch.cat(self._units(x[:half], x[half:]))
+            x1, x2 = x.chunk(2)  # unlike slices its backward pass makes no full-size zeros
+            y = torch.cat(self._units(x1, x2))
         return _reorder(y, inverse, order)
 
     def _forward_masked(self, x: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,6 @@
 """The recommended start: a network and settings chosen from the number, size and kind of the training images."""
 
 import math
-import os
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from ..errors import UserError
+from ..files import available_cores
 from ..scripts.folders import find_images
 
 _MODEL = 'sk_resnext50_32x4d'  # of VIPF Table 1; the evidence has no row that is above it by more than the noise
@@ -111,7 +111,7 @@ def choose(facts: Facts, minutes: float | None = None, device: str | None = None
     narrow = not on_gpu or size < 96
     batch = _batch_size(facts.images, 128 if on_gpu and facts.images > 5000 else 32)
     steps = facts.images // batch
-    seconds = step_seconds(size, batch, facts.classes, narrow, device) + batch * facts.seconds / _cores()
+    seconds = step_seconds(size, batch, facts.classes, narrow, device) + batch * facts.seconds / available_cores()
     # a quarter for the evaluation and for what the measurement misses, and some seconds for the start
     affordable = (0.75 * 60 * minutes - 10) / (steps * seconds)
     epochs = max(5, min(1000, int(affordable)))
@@ -187,7 +187,3 @@ def step_seconds(size: int, batch: int, classes: int, narrow: bool, device: str)
 def _batch_size(images: int, most: int) -> int:
     """The largest up to `most` that leaves out fewer images than an epoch has steps."""
     return images // math.ceil(images / most)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1

@@ -82,8 +82,7 @@ def _draw(
     classifier: Classifier, predictions: Predictions, files: Sequence[str], folder: str
 ) -> tuple[dict[str, str], int]:
     """The pictures, and in how many of them the network predicts the class of the score file."""
-    mode = 'L' if classifier.data_config['input_size'][0] == 1 else 'RGB'
-    images = {name: open_image(folder, name, mode) for name in files}
+    images = {name: open_image(folder, name, classifier.mode) for name in files}
     names = [name for name, image in images.items() if not isinstance(image, str)]
     rows = {name: row for row, name in enumerate(predictions.filenames.tolist())}
     pictures, same = {}, 0

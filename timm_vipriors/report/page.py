@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import __version__
-from ..errors import UserError
+from ..errors import UserError, user_errors
 from ..files import atomic_write, plural
 from ..hierarchy import ClassHierarchy
 from ..inference.scores import ScoreFile
@@ -88,9 +88,9 @@ def build_report(
         raise UserError('expected folders of runs, score files, or both; with --images at least one score file')
     if hierarchy is not None and not paths:
         raise UserError('--hierarchy is for the mistakes of a score file: name one')
-    models, labelled, trees = (
-        zip(*(_read_model(path, hierarchy) for path in paths), strict=True) if paths else ((),) * 3
-    )
+    with user_errors():
+        tree = None if hierarchy is None else ClassHierarchy.load(hierarchy)
+    models, labelled, trees = zip(*(_read_model(path, tree) for path in paths), strict=True) if paths else ((),) * 3
     run_names = _unique([run.name for run in runs], [run.path for run in runs])
     names = _unique([model.model or path for model, path in zip(models, paths, strict=True)], paths)
     same_images = all(map(len, labelled)) and len({model.images() for model in labelled}) == 1
@@ -121,7 +121,7 @@ def build_report(
     return re.sub('[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]', '\ufffd', page.lstrip())
 
 
-def _read_model(path: str, hierarchy: _Path | None) -> tuple[Predictions, Predictions, TreeFigures | None]:
+def _read_model(path: str, tree: ClassHierarchy | None) -> tuple[Predictions, Predictions, TreeFigures | None]:
     """What a score file says of all images and of those with a label, and the figures in a tree."""
     if not os.path.exists(path):
         raise UserError(f'{path} does not exist: expected the folder of a run, or a score file')
@@ -129,9 +129,8 @@ def _read_model(path: str, hierarchy: _Path | None) -> tuple[Predictions, Predic
         scores = ScoreFile.open(path).load()
         predictions = Predictions.of(scores)
         labelled = predictions.labelled()
-        if hierarchy is None:
+        if tree is None:
             return predictions, labelled, None
-        tree = ClassHierarchy.load(hierarchy)
         return predictions, labelled, tree_figures(scores, tree, [row[0] for row in labelled.mistakes()[:SHOWN]])
     except (ValueError, OSError, ImportError) as e:
         raise UserError(str(e)) from e

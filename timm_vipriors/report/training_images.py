@@ -10,7 +10,7 @@ from timm.data import FastCollateMixup, create_dataset, create_loader, resolve_d
 from ..data import LSBSwap
 from ..data.datasets import StrictImageDataset
 from ..data.seeding import seeded
-from ..data.transforms import put_first
+from ..data.transforms import posterize_to_a_bit, put_first
 from ..errors import UserError
 from ..files import first_line, percent
 from ..scripts.folders import Folders
@@ -85,18 +85,19 @@ def _samples(folders: Folders, settings: dict[str, Any]) -> tuple[list[tuple[str
     mixup = {ours: given[key] for key, ours in _MIXUP.items() if key in given}
     is_mixed = any(given.get(key) for key in ('mixup', 'cutmix', 'cutmix_minmax'))
     interpolation = None if given.get('no_aug') else given.get('train_interpolation')
-    loader = create_loader(
-        dataset,
-        is_training=True,
-        batch_size=min(SAMPLES, len(dataset)) // 2 * 2,  # mixup takes pairs
-        interpolation=interpolation or config['interpolation'],
-        collate_fn=FastCollateMixup(**mixup, num_classes=len(names)) if is_mixed else None,
-        num_workers=0,
-        persistent_workers=False,
-        device=torch.device('cpu'),
-        **{key: config[key] for key in ('input_size', 'mean', 'std')},
-        **{ours: given[key] for key, ours in _AUGMENTATION.items() if key in given},
-    )
+    with posterize_to_a_bit():
+        loader = create_loader(
+            dataset,
+            is_training=True,
+            batch_size=min(SAMPLES, len(dataset)) // 2 * 2,  # mixup takes pairs
+            interpolation=interpolation or config['interpolation'],
+            collate_fn=FastCollateMixup(**mixup, num_classes=len(names)) if is_mixed else None,
+            num_workers=0,
+            persistent_workers=False,
+            device=torch.device('cpu'),
+            **{key: config[key] for key in ('input_size', 'mean', 'std')},
+            **{ours: given[key] for key, ours in _AUGMENTATION.items() if key in given},
+        )
     if given.get('lsb_swap'):
         put_first(LSBSwap(given['lsb_swap'], given['lsb_prob']), dataset.transform)
     with seeded(given.get('seed', 42)):

@@ -27,7 +27,7 @@ _TEMPORARY = ('tmp.pth.tar', 'recovery_tmp.pth.tar', 'copy.tmp')
 class Saver(utils.CheckpointSaver):
     """timm's checkpoint saver, whose files are replaced atomically, and which saves nothing that is not finite.
 
-    A thread writes the files, from copies, while training goes on; `finish()` waits for it.
+    A thread writes the files from copies during training; `finish()` waits for it.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
