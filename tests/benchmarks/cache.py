@@ -26,7 +26,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     report = Report('Cached images', circumstances(f'Pillow {PIL.__version__}', f'{args.images} JPEG files'), args.json)
-    photos = (args.images // 7, (3000, 2000), Shrink(224))
+    photos = (max(1, args.images // 7), (3000, 2000), Shrink(224))
     for name, policy, asked, (count, size, shrink) in (
         ('random resized crop', None, 1.9, (args.images, (500, 375), None)),
         ('and RandAugment', 'rand-m9-mstd0.5', 1.5, (args.images, (500, 375), None)),

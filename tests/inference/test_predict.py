@@ -304,6 +304,8 @@ def test_more_mistakes(checkpoint, few_digits, tmp_path, monkeypatch, capsys):
     torch.save(timm.create_model(MODEL, num_classes=10).state_dict(), 'bare.pth')
     assert 'bare.pth does not say which model it is of' in fails(few_digits, '--checkpoint', 'bare.pth')
     assert '--pretrained needs a --model' in fails(few_digits, '--pretrained')
+    unknown = fails(few_digits, '--checkpoint', checkpoint, '--torchcompile', 'nonsense')
+    assert "error: --torchcompile nonsense: Invalid backend: 'nonsense'" in unknown
     shutil.copytree(few_digits, 'data')
     path = sorted((tmp_path / 'data' / 'validation' / '3').iterdir())[1]
     path.write_bytes(path.read_bytes()[:50])

@@ -115,6 +115,7 @@ def _check_data(args: argparse.Namespace) -> bool:
 
 
 def _load(args: argparse.Namespace, device: str) -> 'Classifier':
+    from ..files import first_line
     from ..inference.classifier import SETTINGS, load_classifier
 
     classifier = load_classifier(
@@ -127,7 +128,10 @@ def _load(args: argparse.Namespace, device: str) -> 'Classifier':
         **{name: getattr(args, name) for name in SETTINGS},
     )
     if args.torchcompile:
-        classifier.model.compile(backend=args.torchcompile)
+        try:
+            classifier.model.compile(backend=args.torchcompile)
+        except Exception as e:  # torch's own of a backend that it does not know
+            raise UserError(f'--torchcompile {args.torchcompile}: {first_line(e)}') from e
     if args.aa:
         classifier.train_config['auto_augment'] = args.aa
     return classifier
