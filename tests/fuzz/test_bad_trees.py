@@ -12,7 +12,7 @@ from timm_vipriors.hierarchy import ClassHierarchy
 
 from .cases import ACCEPTED, REFUSED, at_scale, attempt, damaged, run_cases
 
-_ODD = [None, True, -2, 0, 1, 10**30, 0.5, '', 'x', '\ud800', '<b>', [], {}, [[]], {'0': 'x'}, 'a' * 10_000]
+_ODD = [None, -2, 0, 1, 10**30, 0.5, '', 'x', '\ud800', '<b>', [], {}, [[]], {'0': 'x'}, 'a' * 10_000]
 
 
 def _random_tree(rng: random.Random, leaves: int) -> tuple[list[int], list[str]]:
@@ -204,22 +204,3 @@ def test_groups(number):
 
     check()
     assert len(seen) >= number * 0.9  # hypothesis leaves out what it has tried
-
-
-@at_scale('parents', 60, 1000)
-def test_parents(number):
-    seen = []
-    numbers = st.one_of(st.integers(-2, 8), st.integers(-2, 8), _anything)
-
-    @settings(max_examples=number, **_quiet)
-    @given(st.lists(numbers, max_size=8), st.one_of(st.none(), st.lists(_names, max_size=5)))
-    def check(parents, class_names):
-        seen.append(1)
-        tree, sentence = attempt(lambda: ClassHierarchy(parents, class_names))
-        if class_names is not None:
-            assert (sentence is None) == _is_tree(parents, class_names, {})
-        elif sentence is None:
-            assert _is_tree(parents, list(tree.class_names), {})
-
-    check()
-    assert len(seen) >= number * 0.9

@@ -53,7 +53,9 @@ def test_class_names_from_a_file_or_a_folder(checkpoint, tmp_path, capsys):
     check_names_of_folders(checkpoint, tmp_path, ('c1', 'c2', 'c3', 'c10', 'c11', 'c20', 'c100'))
 
     names.write_text('a\nb\n')
-    assert 'got 0 at node 2' in fails(capsys, 'induce', checkpoint, '-o', out, '--force', '--classes', names)
+    assert 'each of 7 classes, got 2 names' in fails(
+        capsys, 'induce', checkpoint, '-o', out, '--force', '--classes', names
+    )
     (tmp_path / 'empty').mkdir()
     assert 'no images' in fails(capsys, 'induce', checkpoint, '-o', out, '--force', '--classes', tmp_path / 'empty')
 

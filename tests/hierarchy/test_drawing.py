@@ -60,7 +60,8 @@ def test_pictures_say_the_names(tmp_path):
         axes = tree_figure(tree).axes[0]
         shown = [text.get_text() for text in axes.texts]
         assert sorted(shown) == sorted([*names, 'a group', 'x' * 39 + '…'])
-        places = {text.get_text(): text.get_position() for text in axes.texts}
+        inches = axes.transData.transform([text.get_position() for text in axes.texts]) / axes.figure.dpi
+        places = dict(zip(shown, inches, strict=True))
         gaps = [np.subtract(places[a], places[b]) for a, b in itertools.combinations(names, 2)]
         assert min(np.linalg.norm(gap) for gap in gaps) > 0.12  # inches, more than 7 points
         assert len(axes.collections[0].get_segments()) == 2 * tree.num_nodes - 1 - classes

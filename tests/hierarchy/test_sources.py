@@ -53,7 +53,7 @@ def test_weights_without_a_tree(weight, message):
 
 
 def test_induce_with_wrong_names():
-    with pytest.raises(ValueError, match='got 2 at node 4'):
+    with pytest.raises(ValueError, match='each of 4 classes, got 5 names'):
         ClassHierarchy.induce(torch.eye(4), list('abcde'))
 
 

@@ -7,16 +7,19 @@ Wan et al., "NBDT: Neural-Backed Decision Tree", ICLR 2021 (the hierarchy induce
 import json
 import os
 from collections.abc import Mapping, Sequence
+from operator import index
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ..checkpoint import Checkpoint
-from ..files import atomic_write, name_differences
+from ..files import atomic_write, name_differences, quoted
 from . import sources, wordnet
-from .checks import check_tree, checked_names, checked_parents
 from .drawing import tree_figure, tree_lines
+from .sources import checked_names
+
+_FORMAT = {'format': 'timm-vipriors hierarchy', 'version': 1}
 
 
 class ClassHierarchy:
@@ -58,20 +61,35 @@ class ClassHierarchy:
         class_names: Sequence[str] | None = None,
         node_names: Mapping[int, str] | None = None,
     ) -> None:
-        self.parents = checked_parents(parents)
+        self.parents = tuple(map(index, parents))
         self.num_nodes = len(self.parents)
-        self.root = self.parents.index(-1)
+        nodes = range(self.num_nodes)
+        roots = [node for node in nodes if self.parents[node] == -1]
+        if len(roots) != 1:
+            raise ValueError(f'expected one root, a node whose parent is -1, got {quoted(roots) or "none"}')
+        if unknown := set(self.parents) - {-1, *nodes}:
+            raise ValueError(f'expected parents in 0 … {nodes[-1]}, or -1 for the root, got {quoted(sorted(unknown))}')
+        (self.root,) = roots
         self._children: list[tuple[int, ...]] = [()] * self.num_nodes
         for node, parent in enumerate(self.parents):
             if parent != -1:
                 self._children[parent] += (node,)
         self.order = self._walk()
-        if class_names is None:  # the classes are the ids below all inner nodes
-            class_names = map(str, range(min(set(self.parents) - {-1}, default=1)))
-        self.class_names = checked_names(class_names)
-        self.num_classes = len(self.class_names)
+        if cyclic := set(nodes) - set(self.order):
+            raise ValueError(f'expected a tree, got a cycle at or above node {min(cyclic)}')
+        leaves = [node for node in nodes if not self._children[node]]
+        self.class_names = checked_names(map(str, leaves) if class_names is None else class_names)
+        self.num_classes = len(leaves)
         self.node_names = dict(sorted((node_names or {}).items()))
-        check_tree(self._children, self.order, self.num_classes, self.node_names)
+        if self.num_classes != len(self.class_names):
+            raise ValueError(f'expected a name for each of {len(leaves)} classes, got {len(self.class_names)} names')
+        if leaves[-1] >= len(leaves) or any(len(below) == 1 for below in self._children):
+            raise ValueError(
+                f'expected the classes as nodes 0 … {len(leaves) - 1}, and two or more children at all other nodes'
+            )
+        for node, name in self.node_names.items():
+            if node not in nodes[len(leaves) :] or not isinstance(name, str):
+                raise ValueError(f'expected names of inner nodes, got {name!r} for node {node!r}')
 
     @classmethod
     def induce(cls, weight: torch.Tensor | np.ndarray, class_names: Sequence[str] | None = None) -> 'ClassHierarchy':
@@ -84,9 +102,7 @@ class ClassHierarchy:
         Raises:
             ValueError: If the weight has another shape, or a row that is zero or not finite.
         """
-        if isinstance(weight, torch.Tensor):
-            weight = weight.detach().to('cpu', torch.float64).numpy()
-        return cls(sources.parents_from_weight(weight), class_names)
+        return cls(sources.parents_from_weight(torch.as_tensor(weight).detach().to('cpu', torch.float64)), class_names)
 
     @classmethod
     def from_checkpoint(
@@ -128,7 +144,10 @@ class ClassHierarchy:
             >>> ClassHierarchy.from_groups({'cat': ['animal'], 'dog': ['animal'], 'car': []}).node_names
             {3: 'animal'}
         """
-        return cls(*sources.tree_from_groups(groups, class_names))
+        names = checked_names(groups if class_names is None else class_names)
+        if differing := name_differences(names, groups):
+            raise ValueError(f'the class names are not those of the groups: {differing}')
+        return cls(*sources.tree_from_groups(names, groups))
 
     @classmethod
     def from_parent_child(
@@ -149,8 +168,7 @@ class ClassHierarchy:
                 or above another one, or there are several roots.
         """
         try:
-            parent_of = sources.read_edges(Path(file))
-            return cls(*sources.tree_from_parents(parent_of, checked_names(class_names), join_roots))
+            return cls(*sources.tree_from_parents(checked_names(class_names), sources.read_edges(file), join_roots))
         except ValueError as e:
             raise ValueError(f'{file}: {e}') from e
 
@@ -184,9 +202,6 @@ class ClassHierarchy:
 
     def reordered(self, class_names: Sequence[str]) -> 'ClassHierarchy':
         """This tree with the same classes in another order, such as that of the data a model is trained on.
-
-        Args:
-            class_names: The classes in their new order.
 
         Raises:
             ValueError: If the names are not those of this tree.
@@ -239,18 +254,18 @@ class ClassHierarchy:
         content = {name: getattr(self, name) for name in ('parents', 'class_names', 'node_names')}
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
-            file.write_text(json.dumps({**sources.FORMAT, **content}, ensure_ascii=False) + '\n', encoding='utf-8')
+            file.write_text(json.dumps({**_FORMAT, **content}, ensure_ascii=False) + '\n', encoding='utf-8')
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> 'ClassHierarchy':
-        """Read a hierarchy that `save` wrote.
-
-        Raises:
-            ValueError: If the file is anything else.
-        """
+        """Read a hierarchy that `save` wrote; anything else is a ValueError."""
         try:
-            return cls(*sources.tree_from_json(Path(path)))
-        except (ValueError, TypeError, AttributeError, RecursionError) as e:
+            content = json.loads(Path(path).read_text(encoding='utf-8'))
+            if {key: content.get(key) for key in _FORMAT} != _FORMAT:
+                raise ValueError(f'expected a JSON object with {json.dumps(_FORMAT)[1:-1]}')
+            node_names = {int(key): name for key, name in content['node_names'].items()}
+            return cls(content['parents'], content['class_names'] or (), node_names)
+        except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as e:
             raise ValueError(f'{path} is not a hierarchy: {e}') from e
 
     def text(self) -> str:
@@ -258,7 +273,10 @@ class ClassHierarchy:
         return '\n'.join(tree_lines(self))
 
     def draw(self, path: str | os.PathLike) -> None:
-        """Write a picture of the tree with the names of all classes; see `drawing.tree_figure`.
+        """Write a picture of the tree with the names of all classes.
+
+        Up to 150 names are listed on the right; more stand in a circle around the tree. The font keeps its size and the
+        figure grows: as a bitmap, more than about 2,500 classes are too coarse to read; .svg and .pdf stay sharp.
 
         Args:
             path: The file; its extension says the format, .png, .svg or .pdf.

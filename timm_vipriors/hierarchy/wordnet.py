@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..files import quoted
-from .checks import checked_names
-from .sources import Tree, tree_from_parents
+from .sources import Tree, checked_names, tree_from_parents
 
 DEBIAN = Path('/usr/share/wordnet')  # of the package wordnet-base
 # endings of plurals and what they stand for, as WordNet's own search has them
@@ -50,7 +49,7 @@ def tree_from_wordnet(
                 parent_of[offset] = hypernyms[0]
             offset = parent_of.get(offset)
     try:
-        parents, _, node_names = tree_from_parents(parent_of, list(offsets.values()))
+        parents, _, node_names = tree_from_parents(list(offsets.values()), parent_of)
     except ValueError as e:
         called = {**word_of, **{offset: name for name, offset in offsets.items()}}
         raise ValueError(re.sub(r"'(\d{8})'", lambda found: repr(called[found[1]]), str(e))) from e
