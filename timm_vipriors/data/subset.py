@@ -64,18 +64,30 @@ def make_subset(
         UserError: If the source has no class folders or too few images, a list is wrong, the target holds anything
             else, or an argument is out of range.
         OSError: If a file cannot be read or written. `root.partial` stays, and the same call resumes there.
+
+    Examples:
+        >>> import tempfile
+        >>> from timm_vipriors.data.demo import make_demo_data
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = make_demo_data(f'{folder}/digits')
+        ...     make_subset(f'{folder}/digits/train', f'{folder}/data', {'train': 0.8, 'validation': 0.2})
+        {'train': 400, 'validation': 100}
     """
     root = os.fspath(root)
     if [bool(splits), bool(lists), reserve is not None].count(True) != 1:
         raise UserError('say which images: one of --splits (or --per-class), --list FILE and --reserve N%')
     final = os.path.realpath(root)
-    partial = f'{final}.partial'
-    _check_target(root)
-    _check_target(partial)
+    for target in (root, f'{final}.partial'):
+        _check_target(target)
     if not isinstance(source, ImageSource):
         folders = [source] if isinstance(source, str | os.PathLike) else source
         source = folder_source(*folders, repeated=bool(lists))
-    _check_apart(root, source.folders)
+    for folder in source.folders:
+        paths = [os.path.realpath(folder), final]
+        if os.path.commonpath(paths) in paths:
+            raise UserError(
+                f'{printable(root)} and {printable(folder)} must not lie one in the other: name another one'
+            )
     try:
         if reserve is not None:
             rows = _reserved_rows(source, reserve, seed)
@@ -89,7 +101,7 @@ def make_subset(
     if empty := [file for file in files if not os.path.getsize(file)]:
         raise UserError(f'{plural(len(empty), "image")} of 0 bytes: {first_names(empty)}: replace or remove them')
     built = not os.path.exists(os.path.join(final, MANIFEST)) and _build(source, final, rows, manifest, copy)
-    if not built and (missing := _missing(source, root, rows, manifest, copy)):
+    if not built and (missing := _missing(source, root, rows, manifest, copy, whole=True)):
         raise UserError(f'{printable(missing[0][1])} is missing: put it back, or remove {printable(root)} first')
     return dict(Counter(split for split, _, _ in rows))
 
@@ -98,19 +110,8 @@ def _check_target(root: str) -> None:
     """Raise if something is there that is not a subset, or the beginning of one."""
     if os.path.lexists(root) and not os.path.isdir(root):
         raise UserError(f'{printable(root)} exists and is not a folder: name another one')
-    names = os.listdir(root) if os.path.isdir(root) else []
-    if names and MANIFEST not in names:
+    if os.path.isdir(root) and (names := os.listdir(root)) and MANIFEST not in names:
         raise UserError(f'{printable(root)} exists and is not empty: name another folder, or remove it first')
-
-
-def _check_apart(root: str, folders: Iterable[str]) -> None:
-    """Raise if the target lies in a folder of images, or one of these in it."""
-    for folder in folders:
-        paths = [os.path.realpath(folder), os.path.realpath(root)]
-        if os.path.commonpath(paths) in paths:
-            raise UserError(
-                f'{printable(root)} and {printable(folder)} must not lie one in the other: name another one'
-            )
 
 
 def _chosen_rows(source: ImageSource, splits: Mapping[str, int | float], seed: int) -> list[Row]:
@@ -179,13 +180,10 @@ def _listed_rows(source: ImageSource, lists: str | os.PathLike | Mapping[str, st
             lines = csv.reader(file, strict=True)
             try:
                 for number, cells in enumerate(filter(None, lines)):  # without blank lines
-                    if number == 0 and (cells == header or split is None):
-                        if cells != header:
-                            raise UserError(f'got the header {",".join(cells)!r:.80}')
-                    elif split is None:
-                        _add_row(split_of, source, cells)
-                    else:
-                        _add_row(split_of, source, [split, *'/'.join(cells).split('/', 1)])
+                    if number == 0 and split is None and cells != header:
+                        raise UserError(f'got the header {",".join(cells)!r:.80}')
+                    if number or cells != header:
+                        _add_row(split_of, source, cells if split is None else [split, *'/'.join(cells).split('/', 1)])
             except (UnicodeDecodeError, csv.Error, UserError) as e:
                 form = f'expected CSV in UTF-8 with {",".join(header)}; a {"list" if split is None else "manifest"} '
                 form += 'of one split is given as SPLIT=FILE' if split is None else 'is given without SPLIT='
@@ -239,41 +237,34 @@ def _build(source: ImageSource, final: str, rows: Sequence[Row], manifest: bytes
             return False
         with suppress(FileNotFoundError):
             os.unlink(temporary)
-        missing = _missing(source, partial, rows, manifest, copy)
+        missing = sorted(_missing(source, partial, rows, manifest, copy))  # as `read` needs it
         with with_filename(file.name):
             file.truncate(0)
             file.write(manifest)
             file.flush()
-        for split, name in dict.fromkeys(row[:2] for row in rows):
-            os.makedirs(os.path.join(partial, split, name), exist_ok=True)
-        missing.sort()  # as `read` needs it
+        for folder in {os.path.dirname(entry) for _, entry in missing}:
+            os.makedirs(folder, exist_ok=True)
         pictures = source.read([image for image, _ in missing]) if source.read else None
         for image, entry in progress(missing, len(missing), 'copying' if copy or pictures else 'linking'):
-            if pictures:
-                next(pictures).save(temporary, 'PNG')
-            elif copy:
-                shutil.copy2(image, temporary)
-            if pictures or copy:
-                os.replace(temporary, entry)
-                continue
             try:
-                os.symlink(image, entry)
+                if not pictures and not copy:
+                    os.symlink(image, entry)
+                    continue
             except PermissionError as e:
                 raise UserError(f'{printable(entry)}: this file system has no symbolic links, use --copy') from e
-        with suppress(FileNotFoundError):
-            os.rmdir(final)
+            next(pictures).save(temporary, 'PNG') if pictures else shutil.copy2(image, temporary)
+            os.replace(temporary, entry)
         os.rename(partial, final)
     return True
 
 
 def _missing(
-    source: ImageSource, folder: str, rows: Iterable[Row], manifest: bytes, copy: bool
+    source: ImageSource, folder: str, rows: Iterable[Row], manifest: bytes, copy: bool, whole: bool = False
 ) -> list[tuple[str, str]]:
-    """The images that a subset lacks, with their places; a UserError if it holds anything else."""
+    """The images that a subset, or the beginning of one, lacks, with their places; a UserError for anything else."""
     path = os.path.join(folder, MANIFEST)
-    written = b'' if os.path.islink(path) else Path(path).read_bytes()
-    interrupted = os.listdir(folder) == [MANIFEST] and not os.path.islink(path) and manifest.startswith(written)
-    if written != manifest and not interrupted:
+    written = Path(path).read_bytes()
+    if written != manifest[: None if whole else len(written)]:
         raise UserError(
             f'{printable(path)} is that of another subset (other numbers, seed, list or images): name another folder, '
             f'or remove {printable(folder)} first'
@@ -289,15 +280,13 @@ def _missing(
     missing = []
     for split, name, file in rows:
         image, entry = source.images[name][file], os.path.join(folder, split, name, file)
-        is_link = os.path.islink(entry)
         if not os.path.lexists(entry):
             missing.append((image, entry))
-        elif source.read is None and (
-            copy == is_link
-            or (os.readlink(entry) != image if is_link else os.path.getsize(entry) != os.path.getsize(image))
-        ):
-            raise UserError(
-                f'{printable(entry)} exists and is not a {"copy of" if copy else "link to"} {printable(image)} (--link '
-                f'and --copy do not mix): name another folder, or remove this one first'
-            )
+        elif source.read is None:
+            made = os.readlink(entry) if os.path.islink(entry) else os.path.getsize(entry)
+            if made != (os.path.getsize(image) if copy else image):
+                raise UserError(
+                    f'{printable(entry)} exists and is not a {"copy of" if copy else "link to"} {printable(image)} '
+                    f'(--link and --copy do not mix): name another folder, or remove this one first'
+                )
     return missing
