@@ -76,7 +76,7 @@ def test_balance_of_the_classes(few_digits, tmp_path):
     for image in sorted((data / 'train/3').iterdir())[2:]:
         image.unlink()
     found = training_images(vars(arguments(data)))
-    assert found.counts == [*((str(i), 8) for i in range(10) if i != 3), ('3', 2)]
+    assert found.counts == (*((str(i), 8) for i in range(10) if i != 3), ('3', 2))
     settings = yaml.safe_dump(vars(arguments(data)))
     runs = [write_run(tmp_path / name, HEADER, '0,1,2,3,4,5', settings=settings) for name in 'ab']
     text = build(*runs)
@@ -98,4 +98,4 @@ def test_balance_of_the_classes(few_digits, tmp_path):
 def test_what_is_missing_is_said(few_digits, settings, sentence):
     settings = {key: str(few_digits) if value == 'D' else value for key, value in settings.items()}
     found = training_images(settings)
-    assert sentence in found.missing and found.samples == []
+    assert sentence in found.missing and found.samples == ()

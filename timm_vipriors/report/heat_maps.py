@@ -1,11 +1,10 @@
 """What speaks for a mistake: Grad-CAM over the images, by the network that made the scores."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from matplotlib import colormaps
-from PIL import Image
+from PIL import Image, ImageOps
 from torch.nn import functional as F
 
 from ..checkpoint import Checkpoint
@@ -19,22 +18,9 @@ from .runs import TrainingRun
 _AT_ONCE = 8  # images
 
 
-@dataclass(frozen=True)
-class HeatMaps:
-    """Grad-CAM of images.
-
-    Attributes:
-        pictures: Data URIs by file name; empty without a checkpoint.
-        note: What they are of, or why there are none.
-    """
-
-    pictures: dict[str, str]
-    note: str
-
-
 def heat_maps(
     predictions: Predictions, files: Sequence[str], folder: str, runs: Sequence[TrainingRun], checkpoint: str | None
-) -> HeatMaps:
+) -> tuple[dict[str, str], str]:
     """Grad-CAM of the predicted classes of images.
 
     Args:
@@ -43,6 +29,9 @@ def heat_maps(
         folder: What the names are relative to.
         runs: Where a checkpoint may be, if none is given: the run whose model and classes are those of the scores.
         checkpoint: The checkpoint that made the scores.
+
+    Returns:
+        Data URIs of the pictures by file name, and a sentence that says what they are of, or why there are none.
     """
     try:
         path = checkpoint or _find(predictions, runs)
@@ -50,17 +39,15 @@ def heat_maps(
         if predictions.has_names and classifier.class_names not in (None, predictions.class_names.tolist()):
             raise ValueError(f'{path} has other classes than the scores')
         pictures, same = _draw(classifier, predictions, files, folder)
+        if not pictures:
+            raise ValueError('none of the images can be read')
+        seen = f'in {same} of {plural(len(pictures), "image")}'
+        if 2 * same < len(pictures):
+            raise ValueError(f'{path} agrees with the scores {seen}, so they are not of its network')
     except (ValueError, OSError) as e:
-        return HeatMaps({}, f'Grad-CAM is left out: {e}.')
-    if not pictures:
-        return HeatMaps({}, 'Grad-CAM is left out: none of the images can be read.')
-    seen = f'in {same} of {plural(len(pictures), "image")}'
-    if 2 * same < len(pictures):
-        return HeatMaps(
-            {}, f'Grad-CAM is left out: {path} agrees with the scores {seen}, so they are not of its network.'
-        )
+        return {}, f'Grad-CAM is left out: {e}.'
     note = f'Grad-CAM of {path}: bright is what speaks for the predicted class.'
-    return HeatMaps(pictures, f'{note} By one view of each it predicts the class of the score file {seen}.')
+    return pictures, f'{note} By one view of each it predicts the class of the score file {seen}.'
 
 
 def _find(predictions: Predictions, runs: Sequence[TrainingRun]) -> str:
@@ -99,11 +86,8 @@ def _draw(
 
 def _overlay(image: Image.Image, heat: torch.Tensor) -> Image.Image:
     """The heat over the gray image, as large as a thumbnail."""
-    scale = THUMBNAIL / max(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    heat = F.interpolate(heat[None, None], (height, width), mode='bilinear')[0, 0]
+    how = Image.Resampling.NEAREST if max(image.size) < THUMBNAIL else Image.Resampling.BICUBIC
+    image = ImageOps.contain(image.convert('L'), (THUMBNAIL, THUMBNAIL), how)
+    heat = F.interpolate(heat[None, None], image.size[::-1], mode='bilinear')[0, 0]
     colors = colormaps['inferno']((heat / heat.max().clamp(min=1e-12)).numpy(), bytes=True)[..., :3]
-    gray = image.convert('L').resize(
-        (width, height), Image.Resampling.BICUBIC if scale < 1 else Image.Resampling.NEAREST
-    )
-    return Image.blend(gray.convert('RGB'), Image.fromarray(colors), 0.6)
+    return Image.blend(image.convert('RGB'), Image.fromarray(colors), 0.6)

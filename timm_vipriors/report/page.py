@@ -90,20 +90,21 @@ def build_report(
         raise UserError('--hierarchy is for the mistakes of a score file: name one')
     with user_errors():
         tree = None if hierarchy is None else ClassHierarchy.load(hierarchy)
-    models, labelled, trees = zip(*(_read_model(path, tree) for path in paths), strict=True) if paths else ((),) * 3
+        models, labelled, trees = zip(*(_read_model(path, tree) for path in paths), strict=True) if paths else ((),) * 3
     run_names = _unique([run.name for run in runs], [run.path for run in runs])
     names = _unique([model.model or path for model, path in zip(models, paths, strict=True)], paths)
     same_images = all(map(len, labelled)) and len({model.images() for model in labelled}) == 1
 
     options = dict(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment = Environment(loader=PackageLoader(__package__, ''), **options)
-    environment.filters.update(number=_number, percent=_percent, measured=_measured, heading=_HEADINGS.get)
+    environment.filters.update(number=_number, percent=_percent, measured=_measured, heading=COLUMNS.get)
+    environment.filters['enumerate'] = enumerate
     page = environment.get_template('page.html').render(
         title=title or _title(names, 'models') or _title(run_names, 'runs'),
         runs=list(zip(run_names, runs, strict=True)),
         columns=[column for column in COLUMNS if any(column in run.columns for run in runs)],
         settings=_settings(runs),
-        trained_on=_trained_on(dict(zip(run_names, runs, strict=True))),
+        trained_on=_trained_on(run_names, runs),
         models=list(zip(names if len(names) > 1 else ['Scores'], paths, models, labelled, trees, strict=False)),
         same_images=same_images,
         compared=_compare(labelled, same_images),
@@ -125,15 +126,11 @@ def _read_model(path: str, tree: ClassHierarchy | None) -> tuple[Predictions, Pr
     """What a score file says of all images and of those with a label, and the figures in a tree."""
     if not os.path.exists(path):
         raise UserError(f'{path} does not exist: expected the folder of a run, or a score file')
-    try:
-        scores = ScoreFile.open(path).load()
-        predictions = Predictions.of(scores)
-        labelled = predictions.labelled()
-        if tree is None:
-            return predictions, labelled, None
-        return predictions, labelled, tree_figures(scores, tree, [row[0] for row in labelled.mistakes()[:SHOWN]])
-    except (ValueError, OSError, ImportError) as e:
-        raise UserError(str(e)) from e
+    scores = ScoreFile.open(path).load()
+    predictions = Predictions.of(scores)
+    labelled = predictions.labelled()
+    shown = [row[0] for row in labelled.mistakes()[:SHOWN]]
+    return predictions, labelled, None if tree is None else tree_figures(scores, tree, shown)
 
 
 def _title(names: Sequence[str], what: str) -> str:
@@ -153,17 +150,12 @@ def _settings(runs: Sequence[TrainingRun]) -> list[list[str]]:
     return sorted(rows, key=lambda row: len(set(row[1:])) == 1)
 
 
-def _trained_on(runs: dict[str, TrainingRun]) -> list[tuple[str, TrainingImages]]:
-    """The training images, and the names of the runs that have them in common."""
-    groups: list[tuple[str, TrainingImages]] = []
-    for name, run in runs.items():
-        images = training_images(run.settings)
-        same = [i for i, (_, other) in enumerate(groups) if other == images]
-        if same:
-            groups[same[0]] = f'{groups[same[0]][0]}, {name}', images
-        else:
-            groups.append((name, images))
-    return groups
+def _trained_on(names: Sequence[str], runs: Sequence[TrainingRun]) -> list[tuple[str, TrainingImages]]:
+    """The names of the runs that have training images in common, and these."""
+    groups: dict[TrainingImages, list[str]] = {}
+    for name, run in zip(names, runs, strict=True):
+        groups.setdefault(training_images(run.settings), []).append(name)
+    return [(', '.join(names), images) for images, names in groups.items()]
 
 
 def _compare(models: Sequence[Predictions], same_images: bool) -> dict[str, list[tuple[str, bool]]]:
@@ -189,9 +181,6 @@ def _measured(value: float, column: str) -> str:
     return _number(value, '.2f' if 'top' in column else '.3g' if column == 'lr' else '.4f')
 
 
-_HEADINGS = dict(
-    zip(COLUMNS, ('Training loss', 'Validation loss', 'Top-1, %', 'Top-5, %', 'Learning rate'), strict=True)
-)
 _COMPARED = {  # heading: measure, its format, which value is the best
     'Top-1': ('top1', _percent, max),
     'Balanced': ('balanced_accuracy', _percent, max),

@@ -10,7 +10,10 @@ import numpy as np
 from ..errors import UserError
 from ..files import first_line
 
-COLUMNS = ('train_loss', 'eval_loss', 'eval_top1', 'eval_top5', 'lr')
+COLUMNS = {  # with their headings
+    'train_loss': 'Training loss', 'eval_loss': 'Validation loss', 'eval_top1': 'Top-1, %', 'eval_top5': 'Top-5, %',
+    'lr': 'Learning rate',
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,8 @@ class TrainingImages:
     """
 
     where: str
-    counts: list[tuple[str, int]]
-    samples: list[tuple[str, str]]
+    counts: tuple[tuple[str, int], ...] = ()
+    samples: tuple[tuple[str, str], ...] = ()
     size: int = 0
     missing: str = ''
 
@@ -57,24 +57,22 @@ def training_images(settings: dict[str, Any]) -> TrainingImages:
         settings: The run's args.yaml, of our script or timm's. The same settings give the same images.
     """
     where = str(settings.get('data_dir') or settings.get('data') or '')
-    if settings.get('dataset') or not where:
-        return TrainingImages(where, [], [], missing='Not shown: the args.yaml of the run names no folder of images.')
     try:
-        split = settings.get('train_split', 'train')
-        folders = Folders(where, {'train': split}, settings.get('class_map') or '')
+        if settings.get('dataset') or not where:
+            raise UserError('the args.yaml of the run names no folder of images')
+        folders = Folders(where, {'train': settings.get('train_split', 'train')}, settings.get('class_map') or '')
+        if not folders.are_folders:
+            raise UserError(f'{where} is no folder of images')
     except UserError as e:
-        return TrainingImages(where, [], [], missing=f'Not shown: {e}.')
-    if not folders.are_folders:
-        return TrainingImages(where, [], [], missing=f'Not shown: {where} is no folder of images.')
-    counts = sorted(folders.counts['train'].items(), key=lambda item: (-item[1], item[0]))
+        return TrainingImages(where, missing=f'Not shown: {e}.')
+    counts = tuple(sorted(folders.counts['train'].items(), key=lambda item: (-item[1], item[0])))
     try:
-        samples, size = _samples(folders, settings)
+        return TrainingImages(where, counts, *_samples(folders, settings))
     except Exception as e:  # the settings are a text file, and timm's functions raise anything for what is in it
-        return TrainingImages(where, counts, [], missing=f'The augmented images cannot be shown: {first_line(e)}.')
-    return TrainingImages(where, counts, samples, size)
+        return TrainingImages(where, counts, missing=f'The augmented images cannot be shown: {first_line(e)}.')
 
 
-def _samples(folders: Folders, settings: dict[str, Any]) -> tuple[list[tuple[str, str]], int]:
+def _samples(folders: Folders, settings: dict[str, Any]) -> tuple[tuple[tuple[str, str], ...], int]:
     given = {key: value for key, value in settings.items() if value is not None}
     config = resolve_data_config(given, pretrained_cfg=timm.get_pretrained_cfg(given['model']).to_dict())
     reader, names = folders.readers['train'], folders.class_names
@@ -107,7 +105,7 @@ def _samples(folders: Folders, settings: dict[str, Any]) -> tuple[list[tuple[str
     shares = targets - smoothed if is_mixed else torch.nn.functional.one_hot(targets, len(names)).float()
     labels = [_label(row, names) for row in shares]
     uris = [data_uri(to_image(image, config)) for image in images]
-    return list(zip(uris, labels, strict=True)), max(config['input_size'][1:])
+    return tuple(zip(uris, labels, strict=True)), max(config['input_size'][1:])
 
 
 def _label(shares: torch.Tensor, names: list[str]) -> str:
