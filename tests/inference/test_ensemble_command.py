@@ -347,7 +347,7 @@ def test_a_submission_needs_different_base_names(files, capsys):
 
 def test_names_that_csv_must_quote(files, capsys):
     odd = names(100)
-    odd[:5] = ['a,b/"c".png', 'ü/ß\n.png', 'x/\udcff.png', 'y/\r.png', 'z\\.png']
+    odd[:4] = ['a,b/"c".png', 'ü/ß\n.png', 'x/\udcff.png', 'z\\.png']
     save(files / 'a.npz', SCORES['a'], filenames=odd)
     run('average a.npz -o out.csv --submission s.csv', capsys)
     with open('out.csv', newline='', encoding='utf-8', errors='surrogateescape') as file:

@@ -181,7 +181,7 @@ def test_missing_arrays(path, missing):
     arrays = {'scores': random_scores(), 'filenames': names(20), 'more': np.zeros(1)}
     del arrays[missing]
     np.savez(path, **arrays)
-    with pytest.raises(ValueError, match=f"it lacks {{'{missing}'}}, got the arrays .*, more"):
+    with pytest.raises(ValueError, match=f"it lacks {{'{missing}'}}, got the arrays .*more"):
         ScoreFile.open(path)
 
 

@@ -78,6 +78,9 @@ def test_every_option_does_something():
     for kwargs in (dict(gamma=1.0), dict(alpha=2.0), dict(xent_weight=1.0), dict(scale=5.0), dict(reduction='sum')):
         assert not torch.isclose(FocalCosineLoss(**kwargs)(z, y), base), kwargs
     assert not torch.isclose(CosineLoss(xent_weight=1.0)(z, y), CosineLoss()(z, y))
+    torch.testing.assert_close(  # the minus that the paper prints
+        FocalCosineLoss(xent_weight=-0.1, reduction='none')(z, y), reference(z, y, 2, 1, -0.1, 1)
+    )
 
 
 def test_learned_head():

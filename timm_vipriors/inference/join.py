@@ -2,14 +2,14 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..files import first_names, name_differences, plural
-from .scores import ScoreFile, checked_names
+from .scores import ScoreFile
 
 _logger = logging.getLogger(__name__)
 
@@ -70,13 +70,11 @@ def join(files: Iterable[ScoreFile], class_names: Sequence[str] | None = None) -
         ValueError: If there is no file, or files differ in their images, their classes or a target, or only some of
             them name their classes.
     """
-    files = list(_sharing_names(files))
+    files = list(files)
     if not files:
         raise ValueError('expected at least one score file')
     if class_names is not None:
         names = np.array(class_names)
-        for file in files:
-            checked_names(file.path, 'class name', names, file.num_classes)
         files = [replace(file, class_names=names) if file.class_names is None else file for file in files]
     nameless = [file.path for file in files if file.class_names is None]
     if nameless and len(nameless) < len(files):
@@ -90,7 +88,8 @@ def join(files: Iterable[ScoreFile], class_names: Sequence[str] | None = None) -
     targets = np.full(len(first), -1)
     for file in files:
         rows, columns = _order(first, file, 'filenames', 'image'), _order(first, file, 'class_names', 'class')
-        members.append(Member(file, rows, columns))
+        # names are most of what files keep in memory
+        members.append(Member(file if rows is not None else replace(file, filenames=first.filenames), rows, columns))
         if file.targets is not None:
             theirs = file.targets if rows is None else file.targets[rows]
             if columns is not None:
@@ -101,14 +100,6 @@ def join(files: Iterable[ScoreFile], class_names: Sequence[str] | None = None) -
                 raise ValueError(f'{file.path} has other targets than the files before it for {images}')
             np.copyto(targets, theirs, where=theirs >= 0)
     return Joined(tuple(members), first.filenames, targets if (targets >= 0).any() else None, first.class_names)
-
-
-def _sharing_names(files: Iterable[ScoreFile]) -> Iterator[ScoreFile]:
-    """The files, which share one array of equal names: names are most of what files keep in memory."""
-    names = None
-    for file in files:
-        names = file.filenames if names is None else names
-        yield replace(file, filenames=names) if np.array_equal(file.filenames, names) else file
 
 
 def _order(first: ScoreFile, file: ScoreFile, field: str, what: str) -> np.ndarray | None:

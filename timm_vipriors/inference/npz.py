@@ -32,29 +32,28 @@ def read_npz(path: str, mapped: str) -> dict[str, np.ndarray | MappedArray]:
     """
     with open(path, 'rb') as file:
         try:
-            with zipfile.ZipFile(file) as archive:
-                members = {info.filename.removesuffix('.npy'): info for info in archive.infolist()}
-                return {name: _read_array(path, archive, info, name == mapped) for name, info in members.items()}
+            with np.load(file, allow_pickle=False) as arrays:
+                found = {name: arrays[name] for name in arrays.files if name != mapped}
+                if mapped in arrays.files:
+                    found[mapped] = _mapped(path, arrays.zip, f'{mapped}.npy') or arrays[mapped]
+                return found
         except Exception as e:  # damaged bytes can raise anything
             raise ValueError(f'{path} is no complete .npz file without pickles: {e}') from e
 
 
-def _read_array(path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, mapped: bool) -> np.ndarray | MappedArray:
+def _mapped(path: str, archive: zipfile.ZipFile, name: str) -> MappedArray | None:
+    """An array that is not compressed, without reading more than its checksum needs."""
+    info = archive.getinfo(name)
     with archive.open(info) as member:
-        if mapped and info.compress_type == zipfile.ZIP_STORED:
-            shape, fortran_order, dtype = _HEADERS[np.lib.format.read_magic(member)](member)
-            header, size = member.tell(), dtype.itemsize * math.prod(shape)
-            if size and not fortran_order and not dtype.hasobject:
-                while member.read(1 << 20):  # reading to the end compares the checksum
-                    pass
-                if info.file_size != header + size:
-                    raise ValueError(f'{info.filename} is not as long as its header says')
-                with open(path, 'rb') as file:
-                    file.seek(info.header_offset + 26)  # the local header: 30 bytes, the name and the extra field
-                    start = info.header_offset + 30 + sum(struct.unpack('<HH', file.read(4)))
-                return MappedArray(path, dtype, shape, start + header)
-            member.seek(0)
-        array = np.lib.format.read_array(member, allow_pickle=False)
-        if member.read(1):
-            raise ValueError(f'{info.filename} is longer than its header says')
-        return array
+        shape, fortran_order, dtype = _HEADERS[np.lib.format.read_magic(member)](member)
+        header, size = member.tell(), dtype.itemsize * math.prod(shape)
+        if info.compress_type != zipfile.ZIP_STORED or not size or fortran_order or dtype.hasobject:
+            return None
+        while member.read(1 << 20):  # reading to the end compares the checksum
+            pass
+    if info.file_size != header + size:
+        raise ValueError(f'{name} is not as long as its header says')
+    with open(path, 'rb') as file:
+        file.seek(info.header_offset + 26)  # the local header: 30 bytes, the name and the extra field
+        start = info.header_offset + 30 + sum(struct.unpack('<HH', file.read(4)))
+    return MappedArray(path, dtype, shape, start + header)

@@ -19,6 +19,7 @@ import numpy as np
 from ..files import atomic_write, first_names, plural, repeated
 from .npz import MappedArray, read_npz
 
+_LABELS = ('filenames', 'targets', 'class_names', 'model')
 _SUM_TOLERANCE = 0.01  # what is left of 1,000 probabilities in float16 sums to one by more than this
 
 
@@ -51,25 +52,20 @@ class Scores:
             ValueError: If its name does not end in .npz, or `ScoreFile` would refuse the content.
             OSError: If it cannot be written. Then an existing file is unchanged.
         """
-        path = os.fspath(path)
         check_score_path(path)
-        scores = _check_form(path, np.asarray(self.scores))
-        labels = _checked_labels(path, scores.shape, self.filenames, self.targets, self.class_names)
-        scores = _checked_scores(path, scores, labels[0])
-        arrays = dict(zip(('filenames', 'targets', 'class_names'), labels, strict=True), model=np.array(self.model))
-        with atomic_write(path) as partial, open(partial, 'wb') as file:
-            np.savez(file, scores=scores, **{name: array for name, array in arrays.items() if array is not None})
+        file = ScoreFile(os.fspath(path), np.asarray(self.scores), *(getattr(self, name) for name in _LABELS))
+        arrays = {name: getattr(file, name) for name in _LABELS if getattr(file, name) is not None}
+        arrays['scores'] = file.read()
+        with atomic_write(path) as partial, open(partial, 'wb') as out:
+            np.savez(out, **arrays)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class ScoreFile:
-    """A score file on disk, whose scores are read by rows.
+    """A score file on disk, whose scores are read by rows; the attributes are those of `Scores`, and the path.
 
-    Attributes:
-        path: The file.
-        num_classes: C.
-
-    The other attributes are those of `Scores`.
+    Raises:
+        ValueError: If the arrays do not fit together. That the scores are probabilities is seen when they are read.
 
     Examples:
         >>> from tempfile import TemporaryDirectory
@@ -80,12 +76,11 @@ class ScoreFile:
     """
 
     path: str
-    num_classes: int
+    scores: np.ndarray | MappedArray
     filenames: np.ndarray
-    targets: np.ndarray | None
-    class_names: np.ndarray | None
-    model: str
-    _scores: np.ndarray | MappedArray
+    targets: np.ndarray | None = None
+    class_names: np.ndarray | None = None
+    model: str = ''
 
     @classmethod
     def open(cls, path: str | os.PathLike) -> 'ScoreFile':
@@ -103,19 +98,42 @@ class ScoreFile:
             from .timm_results import read_timm_results
 
             filenames, scores = read_timm_results(path)
-            arrays = {'filenames': filenames, 'scores': scores, 'model': Path(path).stem}
-        else:
-            arrays = read_npz(path, mapped='scores')
+            return cls(path, scores, filenames, model=Path(path).stem)
+        arrays = read_npz(path, mapped='scores')
         if missing := {'scores', 'filenames'} - arrays.keys():
             raise ValueError(f'{path} is no score file: it lacks {missing}, got the arrays {first_names(arrays)}')
-        scores = _check_form(path, arrays['scores'])
-        labels = (arrays.get(name) for name in ('filenames', 'targets', 'class_names'))
-        labels = _checked_labels(path, scores.shape, *labels)
-        return cls(path, scores.shape[1], *labels, str(arrays.get('model', '')), scores)
+        return cls(path, **{name: array for name, array in arrays.items() if name in ('scores', *_LABELS)})
+
+    def __post_init__(self) -> None:
+        shape, dtype = self.scores.shape, self.scores.dtype
+        if len(shape) != 2 or shape[1] < 1 or dtype.kind != 'f':
+            raise ValueError(
+                f'{self.path}: expected scores (images, classes) in floating point, got {shape} in {dtype}'
+            )
+        self.model = str(self.model)
+        self.filenames = _checked_names(self.path, 'file name', self.filenames, shape[0])
+        if self.class_names is not None:
+            self.class_names = _checked_names(self.path, 'class name', self.class_names, shape[1])
+        if self.targets is not None:
+            targets = np.asarray(self.targets)
+            if targets.shape != shape[:1] or (targets.dtype.kind not in 'iu' and targets.size):
+                found = f'{targets.shape} in {targets.dtype}'
+                raise ValueError(f'{self.path}: expected {shape[0]} integer targets, got {found}')
+            if (wrong := (targets < -1) | (targets >= shape[1])).any():
+                found = f'{targets[wrong][0]} for {str(self.filenames[wrong][0])!r}'
+                raise ValueError(
+                    f'{self.path}: expected targets of 0 … {shape[1] - 1}, or -1 where unknown, got {found}'
+                )
+            self.targets = targets.astype(np.int64)
 
     def __len__(self) -> int:
         """The number of images."""
         return len(self.filenames)
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes."""
+        return self.scores.shape[1]
 
     def read(self, rows: slice | np.ndarray = slice(None)) -> np.ndarray:
         """Some rows of the scores (n, C) in float32, by default all.
@@ -124,7 +142,18 @@ class ScoreFile:
             ValueError: If they are no probabilities.
             OSError: If the file cannot be read.
         """
-        return _checked_scores(self.path, self._scores[rows], self.filenames[rows])
+        with np.errstate(all='ignore'):  # what cannot be summed or cast is no probability
+            scores = self.scores[rows].astype(np.float32, copy=False)
+            sums = scores.sum(axis=1)
+            right = np.abs(sums - 1) <= _SUM_TOLERANCE  # False for NaN
+            if right.all() and scores.min(initial=0) >= 0:
+                return scores
+            row = int(np.argmin(right & (scores.min(axis=1) >= 0)))
+        found = f'scores from {scores[row].min():.4g} to {scores[row].max():.4g} that sum to {sums[row]:.4g}'
+        raise ValueError(
+            f'{self.path}: expected probabilities, which are not negative and sum to one, but '
+            f'{str(self.filenames[rows][row])!r} has {found}: save the softmax of the logits'
+        )
 
     def load(self) -> Scores:
         """All of it in memory."""
@@ -137,55 +166,7 @@ def check_score_path(path: str | os.PathLike) -> None:
         raise ValueError(f'{path}: the name of a score file must end in .npz (`ensemble average` writes CSV files)')
 
 
-def _check_form(where: str, scores: np.ndarray | MappedArray) -> np.ndarray | MappedArray:
-    shape, dtype = scores.shape, scores.dtype
-    if len(shape) != 2 or shape[1] < 1 or dtype.kind != 'f':
-        raise ValueError(f'{where}: expected scores (images, classes) in floating point, got {shape} in {dtype}')
-    return scores
-
-
-def _checked_scores(where: str, scores: np.ndarray, filenames: np.ndarray) -> np.ndarray:
-    """Scores (n, C) in float32, which must be probabilities."""
-    with np.errstate(all='ignore'):  # what cannot be summed or cast is no probability
-        scores = scores.astype(np.float32, copy=False)
-        sums = scores.sum(axis=1)
-        right = np.abs(sums - 1) <= _SUM_TOLERANCE  # False for NaN
-        if right.all() and scores.min(initial=0) >= 0:
-            return scores
-        row = int(np.argmin(right & (scores.min(axis=1) >= 0)))
-    found = f'scores from {scores[row].min():.4g} to {scores[row].max():.4g} that sum to {sums[row]:.4g}'
-    raise ValueError(
-        f'{where}: expected probabilities, which are not negative and sum to one, but {str(filenames[row])!r} has '
-        f'{found}: save the softmax of the logits'
-    )
-
-
-def _checked_labels(
-    where: str,
-    shape: tuple[int, int],
-    filenames: np.ndarray,
-    targets: np.ndarray | None,
-    class_names: np.ndarray | None,
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """File names, targets and class names in their types, fitting to scores of a shape (N, C)."""
-    filenames = checked_names(where, 'file name', filenames, shape[0])
-    if class_names is not None:
-        class_names = checked_names(where, 'class name', class_names, shape[1])
-    if targets is not None:
-        targets = np.asarray(targets)
-        if targets.shape != shape[:1] or (targets.dtype.kind not in 'iu' and targets.size):
-            raise ValueError(f'{where}: expected {shape[0]} integer targets, got {targets.shape} in {targets.dtype}')
-        wrong = (targets < -1) | (targets >= shape[1])
-        if wrong.any():
-            raise ValueError(
-                f'{where}: expected targets of 0 … {shape[1] - 1}, or -1 where unknown, got {targets[wrong][0]} for '
-                f'{str(filenames[wrong][0])!r}'
-            )
-        targets = targets.astype(np.int64)
-    return filenames, targets, class_names
-
-
-def checked_names(where: str, what: str, names: np.ndarray, count: int) -> np.ndarray:
+def _checked_names(where: str, what: str, names: np.ndarray, count: int) -> np.ndarray:
     """Names (count,) as text, all different, or a ValueError."""
     names = np.asarray(names)
     if names.shape != (count,) or (names.dtype.kind != 'U' and names.size):

@@ -46,10 +46,6 @@ def submission_ids(filenames: np.ndarray) -> list[str]:
 
 def write_csv(path: str | os.PathLike, header: Sequence[str], rows: Iterable[Sequence]) -> None:
     """Write a CSV file, over an existing one."""
-    # surrogateescape: file names need not be UTF-8
-    how = dict(encoding='utf-8', errors='surrogateescape', newline='')
+    how = dict(encoding='utf-8', errors='surrogateescape', newline='')  # file names need not be UTF-8
     with atomic_write(path) as partial, open(partial, 'w', **how) as file:
-        plain, quoted = (csv.writer(file, lineterminator='\n', quoting=q) for q in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
-        plain.writerow(header)
-        for row in rows:  # before Python 3.13 a carriage return is not quoted
-            (quoted if any('\r' in str(cell) for cell in row) else plain).writerow(row)
+        csv.writer(file, lineterminator='\n').writerows([header, *rows])

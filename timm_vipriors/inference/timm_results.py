@@ -32,20 +32,21 @@ def read_timm_results(path: str) -> tuple[np.ndarray, np.ndarray]:
     suffix = Path(path).suffix.lower()
     if suffix not in ('.csv', '.parquet'):
         raise ValueError(f'{path}: expected .npz, or .csv or .parquet of inference.py, got {suffix}')
-    with open(path, 'rb') as file:
-        try:
-            import pandas
+    try:
+        import pandas
 
-            if suffix == '.csv':
-                frame = pandas.read_csv(file, dtype={'filename': str}, keep_default_na=False, encoding='utf-8-sig')
-            else:
-                frame = pandas.read_parquet(file)
-            return _read_frame(path, frame)
-        except ImportError as e:
-            raise ImportError(f"{path} needs pandas and pyarrow: pip install 'timm-vipriors[results]'") from e
-        except Exception as e:  # pandas and pyarrow have many of their own
-            said = ' '.join(str(e).split())
-            raise ValueError(f"{path} has no scores as timm's inference.py writes them with {_FLAGS}: {said}") from e
+        if suffix == '.csv':
+            frame = pandas.read_csv(path, dtype={'filename': str}, keep_default_na=False, encoding='utf-8-sig')
+        else:
+            frame = pandas.read_parquet(path)
+        return _read_frame(path, frame)
+    except ImportError as e:
+        raise ImportError(f"{path} needs pandas and pyarrow: pip install 'timm-vipriors[results]'") from e
+    except FileNotFoundError:
+        raise
+    except Exception as e:  # pandas and pyarrow have many of their own
+        said = ' '.join(str(e).split())
+        raise ValueError(f"{path} has no scores as timm's inference.py writes them with {_FLAGS}: {said}") from e
 
 
 def _read_frame(path: str, frame: 'pandas.DataFrame') -> tuple[np.ndarray, np.ndarray]:
@@ -62,27 +63,23 @@ def _read_frame(path: str, frame: 'pandas.DataFrame') -> tuple[np.ndarray, np.nd
     if scores is None:
         raise ValueError('expected columns prob_0, prob_1 … for all classes, or one column prob')
     scores = scores.astype(np.float32)
-    if indices is not None:
-        scores = _by_class(scores, indices)
-    elif any(re.fullmatch(r'label(_\d+)?', name) for name in columns):
-        raise ValueError(_NO_INDICES)
-    else:
+    if indices is None:
+        if any(re.fullmatch(r'label(_\d+)?', name) for name in columns):
+            raise ValueError(_NO_INDICES)
         _check_order(path, scores)
+    elif np.array_equal(np.sort(indices, axis=1), np.indices(scores.shape)[1]):
+        scores = np.take_along_axis(scores, np.argsort(indices, axis=1), axis=1)
+    else:
+        raise ValueError(f'it has the {indices.shape[1]} best classes and not all of them: write all with --topk 0')
     return np.array(frame['filename'], dtype=str), scores
 
 
 def _matrix(frame: 'pandas.DataFrame', kind: str) -> np.ndarray | None:
     """The numbers (N, k) of the columns kind_0, kind_1 …, or of one column of numbers or lists; None without any."""
     if kind in frame:
-        rows = [_numbers(cell) for cell in frame[kind]]
-        if len({len(row) for row in rows}) != 1:
-            raise ValueError(f'the lists in the column {kind} differ in length, or there are none')
-        return np.stack(rows)
-    columns = [name for name in map(str, frame) if re.fullmatch(rf'{kind}_[0-9]+', name)]
-    ordered = [f'{kind}_{i}' for i in range(len(columns))]
-    if set(columns) != set(ordered):
-        raise ValueError(f'the columns {kind}_0, {kind}_1 … are not complete')
-    return frame[ordered].to_numpy(np.float64) if columns else None
+        return np.stack([_numbers(cell) for cell in frame[kind]])
+    count = sum(bool(re.fullmatch(rf'{kind}_[0-9]+', str(name))) for name in frame)
+    return frame[[f'{kind}_{i}' for i in range(count)]].to_numpy(np.float64) if count else None
 
 
 def _numbers(cell: object) -> np.ndarray:
@@ -92,15 +89,6 @@ def _numbers(cell: object) -> np.ndarray:
             raise ValueError('a list was shortened with "...": write a column for each class (--results-separate-col)')
         cell = cell.strip().strip('[]').replace(',', ' ').split()
     return np.array(cell, np.float64).reshape(-1)
-
-
-def _by_class(scores: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """Scores (N, C) in the order of the classes, from those in the order of the indices (N, C)."""
-    if indices.shape[1] != scores.shape[1]:
-        raise ValueError(f'it has {scores.shape[1]} probabilities and {indices.shape[1]} indices of each image')
-    if not np.array_equal(np.sort(indices, axis=1), np.indices(scores.shape)[1]):
-        raise ValueError(f'it has the {scores.shape[1]} best classes and not all of them: write all with --topk 0')
-    return np.take_along_axis(scores, np.argsort(indices, axis=1), axis=1)
 
 
 def _check_order(path: str, scores: np.ndarray) -> None:

@@ -4,6 +4,8 @@ Kim et al., "Data-Efficient Deep Learning Method for Image Classification Using 
 and Ensemble", arXiv 2007.07805, Eq. 2.
 """
 
+import math
+
 import torch
 from torch import nn
 
@@ -44,7 +46,8 @@ class FocalCosineLoss(Loss):
     """Focal cosine loss (Kim Eq. 2): `1 − cos(φ(y), z) + xent_weight · α (1 − p_t)^γ · CE`.
 
     How we read the paper:
-        * It prints a minus before λ·FL, though FL is a loss already: here it is added, as in the authors' code.
+        * It prints a minus before λ·FL, though FL is a loss already: here it is added, as in the authors' code. A
+          negative `xent_weight` is what is printed.
         * p is softmax(scale · z / ‖z‖) and p_t = exp(−CE), as in the authors' code; for soft labels too. With many
           classes and scale 1, p_t stays tiny (at most about e / (e + C − 1): 0.003 for 1,000 classes), so the focal
           factor stays near 1 and the loss is close to `CosineLoss`. With a scale of 10 or more it has an effect.
@@ -85,8 +88,8 @@ class FocalCosineLoss(Loss):
         dtype=None,
     ) -> None:
         super().__init__(gamma=gamma, alpha=alpha, xent_weight=xent_weight, scale=scale, reduction=reduction)
-        for name, value in (('gamma', gamma), ('alpha', alpha), ('xent_weight', xent_weight), ('scale', scale)):
-            base.check_number(name, value, least=0.0)
+        for name, least in (('gamma', 0.0), ('scale', 0.0), ('alpha', -math.inf), ('xent_weight', -math.inf)):
+            base.check_number(name, getattr(self, name), least)
         self.head = None
         if num_classes is not None:
             self.head = nn.Linear(num_classes, num_classes, device=device, dtype=dtype)
