@@ -60,8 +60,7 @@ def run_ablation(
         partial.write_text(_plan_text(data, flags), encoding='utf-8')
     todo = [training for training in trainings if only_seed in (None, training.seed)]
     total, missing = len(todo), sum(not training.finished.exists() for training in todo)
-    jobs = min(jobs or default_jobs(), total)
-    begin = time.monotonic()
+    jobs, begin = min(jobs or default_jobs(), total), time.monotonic()
     which = f'{len(seeds)} seeds' if only_seed is None else f'seed {only_seed} of {len(seeds)}'
     report(
         f'{len(rows)} rows × {which}: {total} runs, {missing} to do, {jobs} at a time; their logs are {output}/*.log'
@@ -74,8 +73,7 @@ def run_ablation(
         report(f'[{finished}/{total}] {training.row}, seed {training.seed}: {accuracy:.2f} %{time_left}')
 
     failed = run_trainings(todo, jobs, report_one)
-    table = compare(_measured(rows, trainings))
-    if table:
+    if table := compare(_measured(rows, trainings)):
         text = markdown(table, _averages(trainings[: len(rows)]))
         title = f'{os.path.basename(os.path.abspath(data))}, {max(len(row.curves) for row in table)} seeds'
         report(f'\n{text}\n{output}: {", ".join(write_tables(table, text, output, title))}')

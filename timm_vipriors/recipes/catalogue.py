@@ -15,19 +15,17 @@ from ..errors import UserError
 class Recipe:
     """A recipe, as the comment at the head of its file describes it.
 
-    Args:
-        name: The name of its file without `.sh`.
-        path: The file.
-        title: What it does, in a line.
-        usage: Its arguments.
-        fields: What else the head says: `Paper`, `Score`, `Settings`, `Hardware`, `Time` and so on.
+    Example:
+        >>> recipe = find_recipe('dsk_resnext50_32x4d')
+        >>> recipe.fields['Compare'], recipe.score()
+        ('sk_resnext50_32x4d', 55.97)
     """
 
-    name: str
+    name: str  # that of its file without `.sh`
     path: Path
-    title: str
-    usage: str
-    fields: dict[str, str]
+    title: str  # what it does, in a line
+    usage: str  # its arguments
+    fields: dict[str, str]  # what else the head says: `Paper`, `Score`, `Settings`, `Hardware`, `Time` and so on
 
     @classmethod
     def read(cls, path: Path) -> 'Recipe':
@@ -55,9 +53,8 @@ class Recipe:
 
     def score(self, row: str = '') -> float:
         """The paper's top-1 accuracy in percent, of one row where there are several; nan if the paper has none."""
-        match = re.search(
-            rf'(?<![\w.-]){re.escape(row)}: ([\d.]+)' if row else r'^([\d.]+)', self.fields.get('Score', '')
-        )
+        pattern = rf'(?<![\w.-]){re.escape(row)}: ([\d.]+)' if row else r'^([\d.]+)'
+        match = re.search(pattern, self.fields.get('Score', ''))
         return float(match[1]) if match else math.nan
 
     def command(self, *args: str) -> list[str]:
@@ -84,11 +81,7 @@ def all_recipes() -> list[Recipe]:
 
 
 def find_recipe(name: str) -> Recipe:
-    """A recipe by its name, with or without `.sh`, or by the path of a file of your own.
-
-    Raises:
-        UserError: If there is none.
-    """
+    """A recipe by its name, with or without `.sh`, or by the path of a file of your own; a UserError without one."""
     if os.sep in name:
         try:
             return Recipe.read(Path(name).resolve(strict=True))

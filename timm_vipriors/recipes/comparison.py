@@ -37,21 +37,19 @@ class Estimate:
 class Row:
     """What was measured for a recipe, and what it is compared with.
 
-    Args:
-        name: The recipe and its flags.
-        curves: By seed, the epochs that were evaluated, and the top-1 accuracy in percent after each.
-        seconds: The times of the runs that were not interrupted.
-        against: The name of the row that it is compared with, if that is in the table; otherwise the row above.
-        paper: The paper's accuracy in percent, nan if there is none.
-        base: The row that it is compared with; `compare` sets it.
+    Example:
+        >>> runs = {'baseline': [50.0, 54.0], 'ours': [53.0, 55.0]}  # two seeds of one epoch
+        >>> rows = [Row(name, {seed: {1: top1} for seed, top1 in enumerate(tops)}) for name, tops in runs.items()]
+        >>> compare(rows)[1].difference.mean
+        2.0
     """
 
-    name: str
-    curves: dict[int, dict[int, float]]
-    seconds: Sequence[float] = ()
-    against: str = ''
-    paper: float = math.nan
-    base: 'Row | None' = None
+    name: str  # the recipe and its flags
+    curves: dict[int, dict[int, float]]  # by seed, top-1 accuracy in percent after each epoch that was evaluated
+    seconds: Sequence[float] = ()  # the times of the runs that were not interrupted
+    against: str = ''  # the row that it is compared with, if that is in the table; otherwise the row above
+    paper: float = math.nan  # the paper's accuracy in percent
+    base: 'Row | None' = None  # the row that it is compared with; `compare` sets it
 
     @property
     def last(self) -> dict[int, float]:
@@ -86,17 +84,17 @@ def compare(rows: Sequence[Row]) -> list[Row]:
 
 def markdown(rows: Sequence[Row], note: str = '') -> str:
     """The table, and what its numbers are."""
-    papers = not all(math.isnan(row.paper_difference) for row in rows)
-    lines = [['row', 'top-1 (%)', 'difference', 'from', *(['in the paper'] if papers else []), 'time']]
-    lines.append(['---'] * len(lines[0]))
+    lines = [['row', 'top-1 (%)', 'difference', 'from', 'in the paper', 'time'], ['---'] * 6]
     for row in rows:
         accuracy, difference, time = cells(row)
-        paper = ['' if math.isnan(row.paper_difference) else _signed(row.paper_difference)] if papers else []
-        lines.append([_code(row.name), accuracy, difference, _code(row.base.name) if row.base else '', *paper, time])
-    fewest, most = min(len(row.curves) for row in rows), max(len(row.curves) for row in rows)
-    fewest = '' if fewest == most else f'{fewest} to '
+        paper = '' if math.isnan(row.paper_difference) else _signed(row.paper_difference)
+        lines.append([_code(row.name), accuracy, difference, _code(row.base.name) if row.base else '', paper, time])
+    if all(math.isnan(row.paper_difference) for row in rows):
+        lines = [line[:4] + line[5:] for line in lines]
+    seeds = sorted(len(row.curves) for row in rows)
+    number = (f'{seeds[0]} to ' if seeds[0] < seeds[-1] else '') + plural(seeds[-1], 'seed')
     text = (
-        f'Mean over {fewest}{plural(most, "seed")} of the top-1 accuracy after the last epoch, and its 95 % interval '
+        f'Mean over {number} of the top-1 accuracy after the last epoch, and its 95 % interval '
         "(Student's t). "
         'Differences are in points and paired by seed; where the interval holds zero, the difference is in the noise. '
         f'Time is that of one run. {note}'
@@ -126,12 +124,7 @@ def cells(row: Row) -> tuple[str, str, str]:
 
 
 def _signed(value: float) -> str:
-    return f'{_rounded(value, 2):+.2f}'.replace('-', '−')
-
-
-def _rounded(value: float, digits: int) -> float:
-    """A rounded number that is never minus zero."""
-    return round(value, digits) + 0.0
+    return f'{round(value, 2) + 0.0:+.2f}'.replace('-', '−')  # + 0.0: never minus zero
 
 
 def format_time(seconds: float) -> str:
@@ -151,7 +144,7 @@ def to_csv(rows: Sequence[Row]) -> str:
     writer.writerow([*columns.split(','), 'compared_with', 'paper_difference'])
     for row in rows:
         numbers = (*astuple(row.top1), *astuple(row.difference), row.time, row.paper_difference)
-        *numbers, paper = ('' if math.isnan(x) else f'{_rounded(x, 4):.4f}' for x in numbers)
+        *numbers, paper = ('' if math.isnan(x) else f'{round(x, 4) + 0.0:.4f}' for x in numbers)
         base = printable(row.base.name) if row.base else ''
         writer.writerow([printable(row.name), len(row.curves), *numbers, base, paper])
     return file.getvalue()

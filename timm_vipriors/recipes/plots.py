@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from .comparison import Estimate, Row, cells
@@ -22,9 +23,7 @@ def table_figure(rows: Sequence[Row], title: str) -> Figure:
         axes.text(1.02, i, '    '.join(cells(row)), va='center', fontsize=9, transform=axes.get_yaxis_transform())
     axes.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=9)
     axes.invert_yaxis()
-    axes.set_xlabel('top-1 accuracy (%): each seed, mean and 95 % interval')
-    low, high = axes.get_xlim()
-    axes.set_xlim(max(low, -1), min(high, 101))  # the interval of two seeds can be wider than the scale
+    axes.set(xlabel='top-1 accuracy (%): each seed, mean and 95 % interval', xlim=np.clip(axes.get_xlim(), -1, 101))
     axes.grid(axis='x', color='#dddddd')
     axes.set_title(title, fontsize=10, loc='left')
     return figure
@@ -42,10 +41,8 @@ def curves_figure(rows: Sequence[Row], title: str) -> Figure:
         axes.plot(epochs, [e.mean for e in estimates], style, color=color, label=row.name, marker='.')
         low, high = [e.low for e in estimates], [e.high for e in estimates]
         axes.fill_between(epochs, low, high, color=color, alpha=0.12, linewidth=0)
-    axes.set_xlabel('epochs')
-    axes.set_ylabel('top-1 accuracy (%): mean and 95 % interval')
-    low, high = axes.get_ylim()
-    axes.set_ylim(max(low, -1), min(high, 101))
+    ylim = np.clip(axes.get_ylim(), -1, 101)  # the interval of two seeds can be wider than the scale
+    axes.set(xlabel='epochs', ylabel='top-1 accuracy (%): mean and 95 % interval', ylim=ylim)
     axes.grid(color='#dddddd')
     axes.legend(frameon=False, fontsize=9)
     axes.set_title(title, fontsize=10, loc='left')

@@ -23,19 +23,16 @@ from ..report.runs import read_run
 class Training:
     """One recipe with one seed.
 
-    Args:
-        row: The recipe's name and its flags, as the table shows them.
-        seed: The seed.
-        folder: Where its results go; what it prints goes to a log of that name.
-        command: The recipe's command line, without `--resume`.
-        variables: The variables that stand before the recipe's name.
+    Example:
+        >>> Training('mine', 1, Path('out/mine-seed-1'), ['bash', 'mine.sh', 'DATA']).log.name
+        'mine-seed-1.log'
     """
 
-    row: str
+    row: str  # the recipe's name and its flags, as the table shows them
     seed: int
-    folder: Path
-    command: list[str]
-    variables: dict[str, str] = field(default_factory=dict)
+    folder: Path  # of its results; what it prints goes to a log of that name
+    command: list[str]  # the recipe's command line, without `--resume`
+    variables: dict[str, str] = field(default_factory=dict)  # those that stand before the recipe's name
 
     @property
     def log(self) -> Path:
@@ -93,13 +90,9 @@ def run_trainings(
 ) -> list[Training]:
     """Run what is not finished, several at a time, and return what failed.
 
-    Whatever ends this function ends the others too. If one fails before any has finished, the rest
-    is stopped: it would fail too.
-
-    Args:
-        trainings: The plan.
-        jobs: How many at a time, each on a device of its own where there are devices.
-        report: Called after each with the training, and how many are finished.
+    Each has a device of its own where there are devices. Whatever ends this function ends them too. If one fails
+    before any has finished, the rest is stopped: it would fail too. `report` is called after each with the training,
+    and how many are finished.
     """
     left = [training for training in trainings if not training.finished.exists()]
     finished = before = len(trainings) - len(left)
