@@ -19,15 +19,13 @@ from timm_vipriors.cli import main
 from timm_vipriors.errors import UserError
 
 SCALE = float(os.environ.get('TIMM_VIPRIORS_FUZZ', '1'))
-PLANNED: dict[str, tuple[int, int]] = {}  # by kind: cases of the default suite and of the slow one, at scale 1
 ACCEPTED, REFUSED = 'accepted', 'refused'
 
 _MOST_SECONDS = 20  # of the processors for a case: most take milliseconds; one that waits is ended by pytest-timeout
 
 
-def at_scale(kind: str, few: int, many: int) -> pytest.MarkDecorator:
+def at_scale(few: int, many: int) -> pytest.MarkDecorator:
     """Give a test its `number` of cases: few by default, many in the slow suite."""
-    PLANNED[kind] = few, many
     params = [pytest.param(scaled(few), id='few'), pytest.param(scaled(many), id='many', marks=pytest.mark.slow)]
     return pytest.mark.parametrize('number', params)
 

@@ -18,6 +18,7 @@ from timm_vipriors.hierarchy import ClassHierarchy
 from .cases import ACCEPTED, REFUSED, at_scale, attempt, command, damaged, run_cases
 
 pytestmark = pytest.mark.usefixtures('one_thread')
+CPU = '--workers 0 --device cpu'.split()
 
 
 class Touch:
@@ -83,16 +84,7 @@ def test_code_in_a_checkpoint_does_not_run_in_the_scripts(tmp_path, few_digits, 
         [
             script,
             str(few_digits),
-            '--model',
-            'test_dsk_resnext',
-            '--img-size',
-            '32',
-            '--device',
-            'cpu',
-            '--workers',
-            '0',
-            '-b',
-            '8',
+            *'--model test_dsk_resnext --img-size 32 --device cpu --workers 0 -b 8'.split(),
             flag,
             str(path),
         ],
@@ -110,7 +102,7 @@ def test_a_bare_pickle_is_no_checkpoint(tmp_path):
     assert not canary.exists()
 
 
-@at_scale('checkpoints', 60, 1500)
+@at_scale(60, 1500)
 def test_damaged_checkpoints(number, tmp_path):
     """What is read has the tensors that were saved, whatever became of the bytes."""
     from safetensors.torch import save_file
@@ -149,17 +141,7 @@ _KEYS = ['fc.weight', 'head.weight', 'module.fc.weight', 'weight', '', 0, None, 
 def _odd(rng: random.Random) -> object:
     return rng.choice(
         [
-            None,
-            0,
-            -1,
-            1.5,
-            'x',
-            '',
-            'resnet50',
-            [],
-            {},
-            (),
-            b'x',
+            *(None, 0, -1, 1.5, 'x', '', 'resnet50', [], {}, (), b'x', True),
             torch.randn(5, 4),
             torch.zeros(3, 2),
             torch.full((3, 2), torch.nan),
@@ -167,12 +149,11 @@ def _odd(rng: random.Random) -> object:
             torch.randn(3, 2, 1, 1),
             torch.randn(3, dtype=torch.complex64)[:, None],
             torch.ones(3, 2, dtype=torch.int8),
-            True,
         ]
     )
 
 
-@at_scale('contents of checkpoints', 60, 1500)
+@at_scale(60, 1500)
 def test_contents_of_checkpoints(number, tmp_path):
     """Whatever stands in a checkpoint, the classifier that is found is a matrix of it, and a tree fits it."""
     path = tmp_path / 'x.pth'
@@ -199,7 +180,7 @@ def test_contents_of_checkpoints(number, tmp_path):
     assert min(outcomes[ACCEPTED], outcomes[REFUSED]) > 0
 
 
-@at_scale('checkpoints to predict by', 8, 100)
+@at_scale(8, 100)
 def test_what_a_checkpoint_says_of_its_training(number, tmp_path, few_digits, capsys):
     """Hostile words about the model and its images: probabilities of the right shape, or one sentence."""
     model = timm.create_model('test_dsk_resnext', num_classes=10)
@@ -207,47 +188,12 @@ def test_what_a_checkpoint_says_of_its_training(number, tmp_path, few_digits, ca
     images.mkdir()
     for i, path in enumerate(sorted(few_digits.glob('validation/*/*'))[:2]):
         (images / f'{i}.png').write_bytes(path.read_bytes())
-    keys = [
-        'num_classes',
-        'in_chans',
-        'img_size',
-        'input_size',
-        'gp',
-        'model_kwargs',
-        'mean',
-        'std',
-        'interpolation',
-        'crop_pct',
-        'crop_mode',
-        'model',
-        'aa',
-        'scale',
-        'hflip',
-        'nonsense',
-    ]
-    odd = [
-        '',
-        'x',
-        0,
-        -1,
-        10,
-        32,
-        0.5,
-        float('nan'),
-        None,
-        [],
-        [0.5],
-        [0.5, 0.5, 0.5],
-        ['a'],
-        {},
-        {'x': 1},
-        (3, 32, 32),
-        [3, 32],
-        True,
-        'bicubic',
-        'squash',
-        'avg',
-    ]
+    keys = (
+        'num_classes in_chans img_size input_size gp model_kwargs mean std interpolation crop_pct crop_mode model aa '
+        'scale hflip nonsense'
+    ).split()
+    odd = [*('', 'x', 'bicubic', 'squash', 'avg', None, True), *(0, -1, 10, 32, 0.5, float('nan'))]
+    odd += [[], [0.5], [0.5, 0.5, 0.5], ['a'], [3, 32], (3, 32, 32), {}, {'x': 1}]
 
     def check(rng) -> str:
         trained = {
@@ -271,10 +217,7 @@ def test_what_a_checkpoint_says_of_its_training(number, tmp_path, few_digits, ca
                 '-o',
                 str(output),
                 '--force',
-                '--workers',
-                '0',
-                '--device',
-                'cpu',
+                *CPU,
                 '--tta',
                 tta,
             ],
@@ -298,18 +241,12 @@ def test_another_models_checkpoint_is_said_to_be_one(tmp_path, few_digits, capsy
         [
             'predict',
             str(few_digits),
-            '--model',
-            'test_dsk_resnext',
-            '--num-classes',
-            '10',
+            *'--model test_dsk_resnext --num-classes 10'.split(),
             '--checkpoint',
             str(tmp_path / 'x.pth'),
             '-o',
             str(tmp_path / 's.npz'),
-            '--workers',
-            '0',
-            '--device',
-            'cpu',
+            *CPU,
         ],
     )
     assert code == 2

@@ -160,7 +160,7 @@ def _kept(root) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in (*root.glob('data/**/*.png'), root / 'folder' / 'precious.txt')}
 
 
-@at_scale('command lines', 150, 3000)
+@at_scale(150, 3000)
 def test_hostile_flags(number, things, safe, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, 'run', lambda *_: 0)  # of suggest --run
     flags = {words: actions for words, actions in _flags().items() if words in _bases(things)}
@@ -192,7 +192,7 @@ def test_hostile_flags(number, things, safe, capsys, tmp_path, monkeypatch):
     assert {path.name for path in tmp_path.iterdir()} == {'deep'}  # '../..' is where a case may write
 
 
-@at_scale('flags of the scripts', 60, 1500)
+@at_scale(60, 1500)
 def test_hostile_flags_of_the_scripts(number, things, safe, capsys):
     """Before a script starts: the data folder is not there, so whatever passes the flags is refused then."""
     parsers = {name: runner.load_script(runner.find_script(name)).parser for name in cli.SCRIPTS}

@@ -104,7 +104,7 @@ def test_the_corpus_is_read_as_pillow_reads_it():
             decode(io.BytesIO(content), name)
 
 
-@at_scale('damaged images', 100, 3000)
+@at_scale(100, 3000)
 def test_damaged_images(number):
     names = list(CORPUS)
 
@@ -151,7 +151,7 @@ def _write_odd(rng, folder: bytes) -> bool:
     return kind == 'good'
 
 
-@at_scale('image folders', 15, 400)
+@at_scale(15, 400)
 def test_folders_with_odd_files(number, tmp_path, capfd):
     """`--check-images` says how many cannot be read, whatever their names are, and never waits for a pipe."""
 
@@ -179,7 +179,7 @@ def test_folders_with_odd_files(number, tmp_path, capfd):
     assert min(outcomes[ACCEPTED], outcomes[REFUSED]) > 0
 
 
-@at_scale('subsets of odd files', 15, 500)
+@at_scale(15, 500)
 def test_subsets_of_odd_files(number, tmp_path, capfd):
     """A subset holds files of the source with their own names, or nothing is made."""
 
@@ -217,7 +217,7 @@ def test_subsets_of_odd_files(number, tmp_path, capfd):
     assert min(outcomes[ACCEPTED], outcomes[REFUSED]) > 0
 
 
-@at_scale('thumbnails', 20, 600)
+@at_scale(20, 600)
 def test_thumbnails_of_damaged_images(number, tmp_path):
     def check(rng) -> str:
         content = damaged(rng, CORPUS[rng.choice(list(CORPUS))])

@@ -33,7 +33,7 @@ def _everything(root: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in root.rglob('*') if path.is_file()}
 
 
-@at_scale('manifests', 100, 2500)
+@at_scale(100, 2500)
 def test_manifests(number, tmp_path, capfd):
     source, path = _source(tmp_path), tmp_path / 'list.csv'
     before = _everything(source) | _everything(tmp_path / 'secret')

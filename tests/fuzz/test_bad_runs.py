@@ -22,7 +22,7 @@ _CELLS = [
 
 
 @pytest.mark.slow
-@at_scale('runs', 60, 1000)
+@at_scale(60, 1000)
 def test_folders_of_runs(number, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / 'run'

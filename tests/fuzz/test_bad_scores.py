@@ -126,7 +126,7 @@ def _oracle(path: str) -> dict[str, np.ndarray]:
         return {key: file[key] for key in ('scores', 'filenames', 'targets', 'class_names', 'model') if key in file}
 
 
-@at_scale('score files', 150, 4000)
+@at_scale(150, 4000)
 def test_score_files(number, tmp_path):
     path, canary = str(tmp_path / 'scores.npz'), tmp_path / 'canary'
 
@@ -166,7 +166,7 @@ def test_the_canary_would_sing(tmp_path):
     assert (tmp_path / 'canary').exists()
 
 
-@at_scale('damaged scores', 30, 600)
+@at_scale(30, 600)
 def test_no_flipped_bit_goes_unseen(number, tmp_path):
     """A bit of the scores themselves: the sum of a row may still be one, so only the checksum tells."""
     path = tmp_path / 'scores.npz'
@@ -217,7 +217,7 @@ def _csv_content(rng: random.Random) -> str:
     return out.getvalue()
 
 
-@at_scale('results of timm as CSV', 60, 1200)
+@at_scale(60, 1200)
 def test_csv_results(number, tmp_path):
     path = tmp_path / 'results.csv'
 
@@ -239,54 +239,7 @@ def test_csv_results(number, tmp_path):
     assert min(outcomes[ACCEPTED], outcomes[REFUSED]) > number / 10
 
 
-@at_scale('results of timm as parquet', 30, 600)
-def test_parquet_results(number, tmp_path):
-    import pyarrow
-    import pyarrow.parquet
-
-    path = tmp_path / 'results.parquet'
-
-    def check(rng) -> str:
-        rows, classes = rng.randint(0, 5), rng.randint(2, 4)
-        scores = random_scores(rows, classes, rng.randrange(99))
-        columns = {'filename': [f'a/{i}.png' for i in range(rows)]}
-        columns |= {f'prob_{i}': scores[:, i].tolist() for i in range(classes)}
-        if rng.random() < 0.2:
-            columns = {'filename': columns['filename'], 'prob': scores.tolist()}
-        if rng.random() < 0.5:
-            key = rng.choice(list(columns))
-            odd = [
-                ['x'] * rows,
-                [None] * rows,
-                [1] * rows,
-                [[0.5]] * rows,
-                [b'\xff'] * rows,
-                [True] * rows,
-                [{'a': 1}] * rows,
-            ]
-            columns[key] = rng.choice(odd)
-        pyarrow.parquet.write_table(pyarrow.table(columns), path)
-        if rng.random() < 0.4:
-            path.write_bytes(damaged(rng, path.read_bytes()))
-        found, sentence = attempt(lambda: ScoreFile.open(path).load(), str(path))
-        if sentence is not None:
-            return REFUSED
-        assert (np.abs(found.scores.sum(axis=1) - 1) < 0.02).all()
-        table = pyarrow.parquet.read_table(path).to_pydict()
-        assert found.filenames.tolist() == list(map(str, table['filename']))
-        theirs = (
-            table['prob']
-            if 'prob' in table
-            else [list(row) for row in zip(*(table[f'prob_{i}'] for i in range(classes)), strict=True)]
-        )
-        assert np.array_equal(found.scores, np.array(theirs, np.float32).reshape(found.scores.shape))
-        return ACCEPTED
-
-    outcomes = run_cases('results of timm as parquet', number, check)
-    assert min(outcomes[ACCEPTED], outcomes[REFUSED]) > 0
-
-
-@at_scale('joined score files', 30, 600)
+@at_scale(30, 600)
 def test_joined_files(number, tmp_path):
     """Rows and columns that are joined belong together by their names."""
 

@@ -57,18 +57,25 @@ def load_classifier(
     """
     if unknown := settings.keys() - set(SETTINGS):
         raise TypeError(f'unknown settings {first_names(unknown)}: expected {", ".join(SETTINGS)}')
-    source = None if checkpoint is None else Checkpoint.read(_local(os.fspath(checkpoint)))
-    name = model or (source and source.model)
+    published = checkpoint is None
+    source = Checkpoint('the published model', {}) if published else Checkpoint.read(_local(os.fspath(checkpoint)))
+    name = model or source.model
     if name is None:
-        raise ValueError(
-            f'{source.path if source else "load_classifier"} does not say which model it is of: name it with --model'
-        )
-    if source is None and timm.is_model(name) and not timm.is_model_pretrained(name):
+        raise ValueError(f'{source.path} does not say which model it is of: name it with --model')
+    if published and timm.is_model(name) and not timm.is_model_pretrained(name):
         raise ValueError(f'there are no published weights for {name}: name a checkpoint')
     values = _resolved({key: value for key, value in settings.items() if value not in (None, '', {}, [])}, source)
-    network = _create(name, values, pretrained=source is None)
-    if source is not None:
+    kwargs = {**(values.get('model_kwargs') or {}), **{key: values.get(key) for key in ('num_classes', 'in_chans')}}
+    if values.get('gp'):
+        kwargs['global_pool'] = values['gp']
+    try:
+        network = timm.create_model(name, pretrained=published, **kwargs)
+    except Exception as e:  # model_kwargs go into the model as they are
+        raise ValueError(f'the model {name} cannot be made with these settings: {first_line(e)}') from e
+    if not published:
         network = _with_weights(network, name, source, use_ema)
+    trained = {key: value for key, value in source.trained.items() if value not in (None, '')}
+    train_config = {ours: trained[key] for key, ours in _TRAIN_TRANSFORM.items() if key in trained}
     class_names = _agreed_names(class_names, source, network)
     try:
         config = resolve_data_config(values, model=network)
@@ -80,7 +87,7 @@ def load_classifier(
         network.default_cfg = network.pretrained_cfg
         network = reparameterize_model(network.eval()) if fuse else network
         about = {**values, **about, 'model': name, 'class_names': class_names}
-        classifier = Classifier(network, config, class_names, name, _train_transform(source), about).to(device or 'cpu')
+        classifier = Classifier(network, config, class_names, name, train_config, about).to(device or 'cpu')
         found = classifier(Image.new('RGB', config['input_size'][:0:-1]))
         if not all(map(math.isfinite, found.values())):
             raise ValueError('its output is not finite')
@@ -104,27 +111,10 @@ def _local(checkpoint: str) -> str:
         raise ValueError(f'{checkpoint} cannot be fetched: {first_line(e)}') from e
 
 
-def _create(name: str, values: dict[str, Any], pretrained: bool) -> nn.Module:
-    kwargs = {**(values.get('model_kwargs') or {}), **{key: values.get(key) for key in ('num_classes', 'in_chans')}}
-    if values.get('gp'):
-        kwargs['global_pool'] = values['gp']
-    try:
-        return timm.create_model(name, pretrained=pretrained, **kwargs)
-    except Exception as e:  # model_kwargs go into the model as they are
-        raise ValueError(f'the model {name} cannot be made with these settings: {first_line(e)}') from e
-
-
-def _train_transform(source: Checkpoint | None) -> dict[str, Any]:
-    """What the training script gave to timm's `create_transform`."""
-    trained = source.trained if source else {}
-    return {ours: trained[key] for key, ours in _TRAIN_TRANSFORM.items() if trained.get(key) not in (None, '')}
-
-
-def _resolved(settings: dict[str, Any], source: Checkpoint | None) -> dict[str, Any]:
+def _resolved(settings: dict[str, Any], source: Checkpoint) -> dict[str, Any]:
     """The settings, completed by the checkpoint's; a size of either form replaces the checkpoint's."""
-    said = {key: source.get(key) for key in SETTINGS} if source else {}
-    if source and said['num_classes'] is None:
-        said['num_classes'] = source.num_classes
+    said = {key: source.get(key) for key in SETTINGS}
+    said['num_classes'] = said['num_classes'] or source.num_classes
     for key in ('num_classes', 'in_chans', 'img_size', 'crop_pct'):
         if settings.get(key, 1) <= 0:  # timm takes 0 for its default
             raise ValueError(f'--{key.replace("_", "-")} must be above 0, got {settings[key]}')
@@ -159,19 +149,19 @@ def _with_weights(network: nn.Module, name: str, source: Checkpoint, use_ema: bo
     raise ValueError(f'{said}, which does not fit --model {name} with {network.num_classes} classes') from error
 
 
-def _agreed_names(names: Sequence[str] | None, source: Checkpoint | None, network: nn.Module) -> list[str] | None:
+def _agreed_names(names: Sequence[str] | None, source: Checkpoint, network: nn.Module) -> list[str] | None:
     """The class names that are given, or those of the checkpoint; if there are both they must be the same."""
-    own = source.class_names if source else None
-    if source is None and (subset := infer_imagenet_subset(network)):
+    own = source.class_names
+    if not source.content and (subset := infer_imagenet_subset(network)):
         own = ImageNetInfo(subset).label_names()
     if own and names is not None and list(names) != own:
         raise ValueError(
-            f'{source.path if source else "the model"} has the classes {first_names(own)}, which the given names '
-            f'contradict ({first_names(names)}): leave --classes out'
+            f'{source.path} has the classes {first_names(own)}, which the given names contradict '
+            f'({first_names(names)}): leave --classes out'
         )
     names = own if names is None else list(names)
     check_class_names(names, network.num_classes)
-    if names is None and source and source.get('class_map'):
+    if names is None and source.get('class_map'):
         raise ValueError(
             f'{source.path} was trained with a --class-map, whose order of classes it does not say: give '
             'the names in that order with --classes'

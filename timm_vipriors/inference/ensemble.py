@@ -4,7 +4,6 @@ The average is that of VIPF §4.4, with weight 3 for the better models and 1 for
 1: where the best model is not sure, all vote. The paper does not say how ties are broken: here by the sum of scores.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,11 +12,10 @@ import numpy as np
 
 from ..files import available_cores, progress
 from .ensemble_result import Ensemble
-from .join import Joined, join_files
+from .join import Files, Joined, join_files
 from .metrics import in_top
 
 BLOCK_ELEMENTS = 2**18  # scores of one member in a block of rows, few enough for the processor's cache
-Files = Joined | Sequence[str | os.PathLike]
 
 
 def weighted_average(scores: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> np.ndarray:
@@ -104,7 +102,7 @@ def average(files: Files, weights: Sequence[float] | None = None, *, keep_scores
         weights: A weight for each file, all 1 by default.
         keep_scores: Keep the ensemble's scores (4 bytes each), which saving them needs.
     """
-    joined = files if isinstance(files, Joined) else join_files(files)
+    joined = join_files(files)
     weights = [1.0] * len(joined.members) if weights is None else list(weights)
     about = dict(kind='average', cells=[f'{weight:g}' for weight in weights])
     return _combined(joined, lambda scores: weighted_average(scores, weights), keep_scores, **about)
@@ -118,7 +116,7 @@ def vote(files: Files, threshold: float = 0.7, *, keep_scores: bool = True) -> E
         threshold: The top probability, in 0 … 1, at which the base's prediction stands.
         keep_scores: Keep the ensemble's scores (4 bytes each), which saving them needs.
     """
-    joined = files if isinstance(files, Joined) else join_files(files)
+    joined = join_files(files)
     cells = ['base', *['votes'] * (len(joined.members) - 1)]
     about = dict(kind='vote', cells=cells, threshold=threshold)
     return _combined(joined, lambda scores: vote_scores(scores[0], scores[1:], threshold), keep_scores, **about)

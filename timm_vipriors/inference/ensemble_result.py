@@ -28,6 +28,15 @@ class Ensemble:
         kind: `average` or `vote`.
         cells: The weights, or the roles in the vote.
         threshold: That of the vote.
+
+    Examples:
+        >>> from timm_vipriors.inference import ScoreFile, average
+        >>> from timm_vipriors.inference.join import join
+        >>> images, rows = np.array(['a.png']), {'b7.npz': [[0.6, 0.4]], 'b3.npz': [[0.1, 0.9]]}
+        >>> files = [ScoreFile(path, np.array(scores), images) for path, scores in rows.items()]
+        >>> result = average(join(files, ['cat', 'dog']), weights=[3, 1])
+        >>> result.scores.round(3), result.predictions[-1]
+        (array([[0.475, 0.525]], dtype=float32), array([1]))
     """
 
     joined: Joined

@@ -37,6 +37,12 @@ class Joined:
         filenames: The images (N,), in the order of the first file.
         targets: The true classes (N,) that any file knows, -1 elsewhere; None if all are unknown.
         class_names: Names of the classes (C,) in the order of the first file; None if no file has them.
+
+    Examples:
+        >>> files = [ScoreFile(f'{names}.npz', np.eye(2), np.array(list(names))) for names in ('ab', 'ba')]
+        >>> join(files, ['cat', 'dog']).members[1].read()  # in the order of the first file
+        array([[0., 1.],
+               [1., 0.]], dtype=float32)
     """
 
     members: tuple[Member, ...]
@@ -49,8 +55,14 @@ class Joined:
         return self.members[0].file.num_classes
 
 
-def join_files(paths: Sequence[str | os.PathLike], class_names: Sequence[str] | None = None) -> Joined:
-    """Open score files, each named once, and join them; see `join`."""
+Files = Joined | Sequence[str | os.PathLike]
+
+
+def join_files(files: Files, class_names: Sequence[str] | None = None) -> Joined:
+    """Open score files, each named once, and join them; see `join`. What is joined already stays as it is."""
+    if isinstance(files, Joined):
+        return files
+    paths = list(files)
     real = [os.path.realpath(path) for path in paths]
     if twice := [path for i, path in enumerate(paths) if real[i] in real[:i]]:
         raise ValueError(f'{twice[0]} is named twice: name each file once, an average has weights')

@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 
 from ..files import progress, text_table
-from .ensemble import BLOCK_ELEMENTS, Files, checked_shape
+from .ensemble import BLOCK_ELEMENTS, checked_shape
 from .ensemble_result import UNKNOWN, best_single, gain_line, percent
-from .join import Joined, join_files
+from .join import Files, Joined, join_files
 from .metrics import in_top
 
 _TOP = {'top1': 1, 'top5': 5}
@@ -37,6 +37,12 @@ class Selection:
         folds: Parts of the cross-validation.
         paths: The files.
         models: What made them.
+
+    Examples:
+        >>> right, unsure = np.array([[0.9, 0.1], [0.2, 0.8]]), np.full((2, 2), 0.5)
+        >>> found = greedy_search([unsure, right], np.array([0, 1]), folds=2)
+        >>> found.weights, found.steps
+        ((0, 1), (1.0,))
     """
 
     weights: tuple[int, ...]
@@ -85,7 +91,7 @@ def held_out_weights(files: Files, better: float = 3.0, rest: float = 1.0) -> tu
 
 def _labelled(files: Files, need: str) -> tuple[Joined, np.ndarray]:
     """The joined files, and the rows whose targets are known."""
-    joined = files if isinstance(files, Joined) else join_files(files)
+    joined = join_files(files)
     if joined.targets is None:
         raise ValueError(f'{need} labelled images, and no file has targets: predict images in folders of their classes')
     return joined, np.flatnonzero(joined.targets >= 0)

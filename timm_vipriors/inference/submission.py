@@ -18,7 +18,7 @@ def save_submission(
     class_names: Sequence[str] | np.ndarray | None = None,
     columns: Sequence[str] = CHALLENGE,
 ) -> None:
-    """Write a line for each image: its name, see `submission_ids`, and its class.
+    """Write a line for each image: its name without its folder, as the challenge has it, and its class.
 
     Args:
         path: The CSV file.
@@ -31,17 +31,12 @@ def save_submission(
         ValueError: If two images have the same name.
         OSError: If the file cannot be written. Then an existing one is unchanged.
     """
-    labels = predictions if class_names is None else np.asarray(class_names)[predictions]
-    write_csv(path, columns, zip(submission_ids(filenames), labels, strict=True))
-
-
-def submission_ids(filenames: np.ndarray) -> list[str]:
-    """File names without their folders, as the challenge has them, or a ValueError if two are the same."""
     ids = [name.rpartition('/')[2] for name in filenames.tolist()]
     if twice := repeated(ids):
         number = plural(len(twice), 'name occurs', 'names occur')
         raise ValueError(f'a submission omits the folders of images, and {number} more than once: {first_names(twice)}')
-    return ids
+    labels = predictions if class_names is None else np.asarray(class_names)[predictions]
+    write_csv(path, columns, zip(ids, labels, strict=True))
 
 
 def write_csv(path: str | os.PathLike, header: Sequence[str], rows: Iterable[Sequence]) -> None:

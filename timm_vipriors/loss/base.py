@@ -117,9 +117,8 @@ def check_target(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     Raises:
         ValueError: If a shape, type or value is not as above, or the batch is empty.
     """
-    if not isinstance(output, torch.Tensor) or output.ndim != 2 or not len(output):
-        what = tuple(output.shape) if isinstance(output, torch.Tensor) else f'a {type(output).__name__}'
-        raise ValueError(f'output must be logits of shape (B, C) with at least one sample, got {what}')
+    if output.ndim != 2 or not len(output):
+        raise ValueError(f'output must be logits of shape (B, C) with at least one sample, got {tuple(output.shape)}')
     batch_size, num_classes = output.shape
     if target.shape not in ((batch_size,), (batch_size, num_classes)):
         raise ValueError(
