@@ -18,27 +18,21 @@ class Predictions:
 
     The properties need a true class for every row: see `labelled`.
 
-    Attributes:
-        model: What made the scores; may be empty.
-        class_names: Names of the classes, (C,); indices as text where the score file has none.
-        has_names: Whether the score file names its classes.
-        filenames: The images, (N,).
-        targets: The true classes, -1 where unknown, (N,).
-        predicted: The class with the highest score, the first among equals, (N,).
-        confidence: That score, (N,).
-        target_score: The true class's score, (N,).
-        in_five: Whether it is one of the five highest; equal scores rank by class index, (N,).
+    Example:
+        >>> scores = Scores(np.eye(2, dtype=np.float32), np.array(['a.png', 'b.png']), np.array([0, 0]))
+        >>> Predictions.of(scores).mistakes()
+        [('b.png', '0', '1', 1.0)]
     """
 
-    model: str
-    class_names: np.ndarray
-    has_names: bool
-    filenames: np.ndarray
-    targets: np.ndarray
-    predicted: np.ndarray
-    confidence: np.ndarray
-    target_score: np.ndarray
-    in_five: np.ndarray
+    model: str  # what made the scores; may be empty
+    class_names: np.ndarray  # (C,); indices as text where the score file has none
+    has_names: bool  # whether it has them
+    filenames: np.ndarray  # (N,)
+    targets: np.ndarray  # the true classes, -1 where unknown, (N,)
+    predicted: np.ndarray  # the class with the highest score, the first among equals, (N,)
+    confidence: np.ndarray  # that score, (N,)
+    target_score: np.ndarray  # the true class's score, (N,)
+    in_five: np.ndarray  # whether it is one of the five highest; equal scores rank by class index, (N,)
 
     @classmethod
     def of(cls, scores: Scores) -> 'Predictions':
@@ -115,9 +109,7 @@ class Predictions:
 
     def accuracy_by_class(self) -> list[tuple[str, float, int]]:
         """Name, accuracy and number of images of each class that occurs, the worst first."""
-        classes = len(self.class_names)
-        counts = np.bincount(self.targets, minlength=classes)
-        correct = np.bincount(self.targets[self.correct], minlength=classes)
+        counts, correct = np.bincount(self.targets), np.bincount(self.targets, self.correct)
         rows = [(str(self.class_names[i]), float(correct[i] / counts[i]), int(counts[i])) for i in counts.nonzero()[0]]
         return sorted(rows, key=lambda row: row[1])
 
@@ -158,8 +150,7 @@ class Predictions:
     def images(self) -> frozenset[tuple[str, str | int]]:
         """Each file with its true class, to tell whether two models saw the same.
 
-        Classes are compared by name, since two models can have them in another order; the index of a file without names
-        equals no name.
+        Classes count by name, since two models can have them in another order; an index without a name equals none.
         """
         classes = self.class_names[self.targets] if self.has_names else self.targets
         return frozenset(zip(self.filenames.tolist(), classes.tolist(), strict=True))

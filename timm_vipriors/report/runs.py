@@ -18,21 +18,19 @@ COLUMNS = {  # with their headings
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A training run.
+    """A training run of E epochs.
 
-    Attributes:
-        name: The folder's name.
-        path: The folder as it was given.
-        epochs: The epochs in order, each once, (E,).
-        columns: Those of `COLUMNS` that have a number, float64, (E,); nan where there is none.
-        settings: What args.yaml says; empty without one.
+    Example:
+        >>> run = TrainingRun('mine', 'output/mine', np.arange(3), {'eval_top1': np.array([40.0, 60.0, 50.0])}, {})
+        >>> run.best()
+        ('eval_top1', 1)
     """
 
-    name: str
-    path: str
-    epochs: np.ndarray
-    columns: dict[str, np.ndarray]
-    settings: dict
+    name: str  # the folder's
+    path: str  # the folder as it was given
+    epochs: np.ndarray  # in order, each once, (E,)
+    columns: dict[str, np.ndarray]  # those of `COLUMNS` that have a number, float64, (E,); nan where there is none
+    settings: dict  # what args.yaml says; empty without one
 
     def values(self, column: str) -> np.ndarray:
         """A column's numbers, all nan where the run has none, (E,)."""
@@ -78,13 +76,8 @@ def read_run(folder: str | os.PathLike) -> TrainingRun:
     columns = {name: values for name, values in columns.items() if not np.isnan(values).all()}
     if not columns:
         raise UserError(f'{path} has no epochs yet, or none of the columns {", ".join(COLUMNS)}')
-    return TrainingRun(
-        name=os.path.basename(os.path.abspath(folder)),
-        path=os.fspath(folder),
-        epochs=np.array(sorted(rows)),
-        columns=columns,
-        settings=_read_settings(Path(folder, 'args.yaml')),
-    )
+    name, settings = os.path.basename(os.path.abspath(folder)), _read_settings(Path(folder, 'args.yaml'))
+    return TrainingRun(name, os.fspath(folder), np.array(sorted(rows)), columns, settings)
 
 
 def _read_settings(path: Path) -> dict:

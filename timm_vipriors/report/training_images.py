@@ -33,21 +33,13 @@ _MIXUP = {
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """The training images of one or more runs.
+    """The training images of one or more runs."""
 
-    Attributes:
-        where: The folder.
-        counts: Name and number of images of each class, the largest first.
-        samples: Images of the loader as data URIs, with their labels; empty without them.
-        size: The longer side of the network's input in pixels.
-        missing: Why there are no samples, or nothing at all; empty where there are.
-    """
-
-    where: str
-    counts: tuple[tuple[str, int], ...] = ()
-    samples: tuple[tuple[str, str], ...] = ()
-    size: int = 0
-    missing: str = ''
+    where: str  # the folder
+    counts: tuple[tuple[str, int], ...] = ()  # name and number of images of each class, the largest first
+    samples: tuple[tuple[str, str], ...] = ()  # images of the loader as data URIs, with their labels
+    size: int = 0  # the longer side of the network's input in pixels
+    missing: str = ''  # why there are no samples, or nothing at all
 
 
 def training_images(settings: dict[str, Any]) -> TrainingImages:
@@ -55,6 +47,10 @@ def training_images(settings: dict[str, Any]) -> TrainingImages:
 
     Args:
         settings: The run's args.yaml, of our script or timm's. The same settings give the same images.
+
+    Example:
+        >>> training_images({'model': 'resnet18'}).missing
+        'Not shown: the args.yaml of the run names no folder of images.'
     """
     where = str(settings.get('data_dir') or settings.get('data') or '')
     try:
