@@ -24,7 +24,14 @@ _PHOTOGRAPHS = 'AVIF BMP DIB GIF HEIF JPEG JPEG2000 JXL MPO PNG PPM QOI TGA TIFF
 
 
 class CorruptImageError(Exception):
-    """An image file that cannot be decoded; the text names it."""
+    """An image file that cannot be decoded; the text names it.
+
+    Examples:
+        >>> import io
+        >>> decode(io.BytesIO(b'text'), 'cat.jpg')
+        Traceback (most recent call last):
+        timm_vipriors.data.datasets.CorruptImageError: cat.jpg is not an image that Pillow can read
+    """
 
     @property
     def sentence(self) -> str:
@@ -33,7 +40,17 @@ class CorruptImageError(Exception):
 
 
 class StrictImageDataset(ImageDataset):
-    """timm's `ImageDataset` that raises `CorruptImageError`, naming the file, where timm takes the next image."""
+    """timm's `ImageDataset` that raises `CorruptImageError`, naming the file, where timm takes the next image.
+
+    Examples:
+        >>> import tempfile
+        >>> from timm_vipriors.data import make_demo_data
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = make_demo_data(folder)
+        ...     image, label = StrictImageDataset(f'{folder}/train')[0]
+        >>> image.size, label
+        ((32, 32), 0)
+    """
 
     sides: Sides | None = None  # to shrink the images to
 

@@ -3,6 +3,7 @@
 import gzip
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -46,6 +47,11 @@ def make_demo_data(
 
     Raises:
         UserError: If the source of the images is missing, the folder has content, or a number is out of range.
+
+    Examples:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     make_demo_data(f'{folder}/digits')
+        (500, 1297)
     """
     if not 8 <= size <= 1024:
         raise UserError(f'--size must be in 8 … 1024 pixels, got {size}')
@@ -59,14 +65,14 @@ def make_demo_data(
     first = next(samples)  # errors come before anything is written
 
     root.parent.mkdir(parents=True, exist_ok=True)
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix=f'.{root.name}-', dir=root.parent) as tmp:
         data = Path(tmp, 'data')  # becomes root in one step, so root is never half written
         for split, label, name, image in (first, *samples):
             folder = data / split / label
             folder.mkdir(parents=True, exist_ok=True)
             image.save(folder / f'{name}.png')
-            counts[split] = counts.get(split, 0) + 1
+            counts[split] += 1
         if set == 'characters':
             character_tree().save(data / 'hierarchy.json')
         data.replace(root)
@@ -79,9 +85,8 @@ def _digits(per_class: int, size: int, rng: np.random.Generator) -> Iterator[Sam
     except ImportError:
         raise UserError("the demo data needs scikit-learn: pip install 'timm-vipriors[demo]'") from None
     digits = load_digits()
-    smallest = int(np.bincount(digits.target).min())
-    if not 1 <= per_class < smallest:
-        raise UserError(f'--per-class must be in 1 … {smallest - 1}, the smallest class having {smallest}: {per_class}')
+    if not 1 <= per_class <= 173:
+        raise UserError(f'--per-class must be in 1 … 173, the smallest class having 174 images: {per_class}')
     order = rng.permutation(len(digits.target))
     for label in range(10):
         for rank, index in enumerate(order[digits.target[order] == label]):

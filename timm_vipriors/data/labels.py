@@ -29,31 +29,35 @@ def csv_source(
     Raises:
         UserError: If the file cannot be read, a column is not found, a label is empty, an image is missing or is no
             image, or has two labels.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, '0.jpg').write_bytes(b'...')
+        ...     _ = Path(folder, 'labels.csv').write_text('id,species\\n0,cat\\n')
+        ...     list(csv_source(f'{folder}/labels.csv').images)
+        ['cat']
     """
     path, name = os.fspath(path), printable(path)
     images = os.fspath(images or os.path.dirname(path) or '.')
     if not os.path.isdir(images):
         raise UserError(f'{printable(images)} is not a folder that exists: name that of the images with --images')
-    rows = _rows(path)
-    header = rows.pop(0)[1]
-    file_column, label_column = (
-        _place(header, column, name) for column in columns or _found(header, rows, images, name)
-    )
+    (_, header), *rows = _rows(path)
+    columns = columns or _found(header, rows, images, name)
+    file_column, label_column = (_place(header, column, name) for column in columns)
     labels: dict[str, str] = {}  # by file
-    missing, repeated = [], 0
+    missing = []
     for line, cells in rows:
         if len(cells) != len(header):
             raise UserError(f'{name}, line {line}: expected {len(header)} cells as in the header, got {len(cells)}')
         value, label = cells[file_column], cells[label_column]
         if not label:
             raise UserError(f'{name}, line {line}: {value!r} has no label: add it, or remove the line')
-        file = _find(images, value)
-        if file is None:
+        if (file := _find(images, value)) is None:
             missing.append(value)
         elif labels.setdefault(file, label) != label:
             raise UserError(f'{name}, line {line}: {value!r} is {label!r}, but {labels[file]!r} before: keep one line')
-        else:
-            repeated += 1
     if missing:
         raise UserError(
             f'{plural(len(missing), "image")} of {name} not found in {printable(images)}: {first_names(missing)}. Name '
@@ -71,7 +75,7 @@ def csv_source(
         if own in by_class[folders[label]] or own.startswith('.'):
             raise UserError(f'{printable(file)} would be called {printable(own)}, hidden or as another is: rename it')
         by_class[folders[label]][own] = os.path.realpath(file)
-    repeated -= len(labels)
+    repeated = len(rows) - len(labels)
     notes = [f'{name}: {plural(repeated, "line")} repeated, with the same label, and taken once'] if repeated else []
     return ImageSource(name, by_class, sorted(set(map(os.path.dirname, labels))), notes=notes)
 
@@ -121,8 +125,7 @@ def _place(header: list[str], column: str, name: str) -> int:
 
 def _find(folder: str, value: str) -> str | None:
     """The file that a value names, with or without its ending."""
-    path = os.path.join(folder, value)
-    if not value or os.path.isfile(path):
+    if not value or os.path.isfile(path := os.path.join(folder, value)):
         return path if value else None
     paths = (path + e for ending in sorted(image_extensions()) for e in (ending, ending.upper()))
     found = {os.stat(path).st_ino: path for path in paths if os.path.isfile(path)}  # some systems ignore the case

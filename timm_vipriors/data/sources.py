@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,20 +24,18 @@ from .datasets import describe_skipped, image_extensions
 class ImageSource:
     """Images by class and name.
 
-    Attributes:
-        name: What messages call it.
-        images: The files, by class and by their names in it, which become their names in a subset.
-        folders: The folders that the images lie in.
-        last: The names of those images, by class, that come from the last of several folders.
-        notes: Sentences for the user about what was left out.
-        read: Gives images that are no files, for some of the values of `images` in ascending order.
+    Example:
+        >>> source = ImageSource('mine', {'cat': {'0.jpg': '/photos/cat/0.jpg'}}, ['/photos'])
+        >>> source.images['cat']
+        {'0.jpg': '/photos/cat/0.jpg'}
     """
 
-    name: str
-    images: dict[str, dict[str, str]]
-    folders: list[str]
-    last: dict[str, set[str]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    name: str  # what messages call it
+    images: dict[str, dict[str, str]]  # the files, by class and by their names in it, which they keep in a subset
+    folders: list[str]  # that the images lie in
+    last: dict[str, set[str]] = field(default_factory=dict)  # by class those names that come from the last folder
+    notes: list[str] = field(default_factory=list)  # sentences for the user about what was left out
+    # gives images that are no files, for some of the values of `images` in ascending order
     read: Callable[[Sequence[str]], Iterator[Image.Image]] | None = None
 
 
@@ -56,28 +54,28 @@ def folder_source(*folders: str | os.PathLike, repeated: bool = False) -> ImageS
         UserError: If one is no image folder, is given twice, or has other classes than the others.
     """
     folders = [_find_folder(os.fspath(folder)) for folder in folders]
-    labels, classes = _labels(folders), [_class_names(folder) for folder in folders]
-    for folder, names in zip(folders[1:], classes[1:], strict=True):
-        if different := sorted(set(names) ^ set(classes[0])):
+    labels, (classes, *others) = _labels(folders), map(_class_names, folders)
+    for folder, names in zip(folders[1:], others, strict=True):
+        if different := sorted(set(names) ^ set(classes)):
             raise UserError(
                 f'{printable(folders[0])} and {printable(folder)} have different classes, '
                 f'{first_names(different)} in one of them only: the class folders need the same names'
             )
-    check_different(classes[0])
+    check_different(classes)
     skipped, images, last, dropped = Counter(), {}, {}, 0
-    for label in progress(classes[0], len(classes[0]), 'reading', unit='folder'):
-        found = [_find_images(os.path.join(folder, label), skipped) for folder in folders]
-        images[label] = _merged(dict(zip(labels, found, strict=True)))
-        for file in () if repeated or len(folders) == 1 else _repeated(images[label]):
-            del images[label][file]
+    for name in progress(classes, len(classes), 'reading', unit='folder'):
+        found = [_find_images(os.path.join(folder, name), skipped) for folder in folders]
+        images[name] = _merged(dict(zip(labels, found, strict=True)))
+        for file in () if repeated or len(folders) == 1 else _repeated(images[name]):
+            del images[name][file]
             dropped += 1
         of_last = set(found[-1].values())
-        last[label] = {file for file, path in images[label].items() if path in of_last}
+        last[name] = {file for file, path in images[name].items() if path in of_last}
     name = ', '.join(map(printable, folders))
     notes = [f'{name}: {describe_skipped(skipped)}'] if skipped else []
     if dropped:
         notes.append(f'{name}: {plural(dropped, "image")} left out, with the same content as another one of the class')
-    places = [*folders, *(os.path.join(folder, label) for folder in folders for label in classes[0])]
+    places = [*folders, *(os.path.join(folder, label) for folder in folders for label in classes)]
     return ImageSource(name, images, places, last, notes)
 
 
@@ -167,12 +165,10 @@ def _merged(found: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
 
 def _repeated(images: Mapping[str, str]) -> list[str]:
     """The names of the images whose content an earlier one has."""
-    by_size, seen, repeated = defaultdict(list), set(), []
+    sizes, seen, repeated = Counter(map(os.path.getsize, images.values())), set(), []
     for name, path in images.items():
-        by_size[os.path.getsize(path)].append(name)
-    for names in by_size.values():
-        for name in names if len(names) > 1 else ():
-            content = hashlib.sha256(Path(images[name]).read_bytes()).digest()
+        if sizes[os.path.getsize(path)] > 1:
+            content = hashlib.sha256(Path(path).read_bytes()).digest()
             if content in seen:
                 repeated.append(name)
             seen.add(content)

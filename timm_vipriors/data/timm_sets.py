@@ -31,6 +31,11 @@ def timm_source(
 
     Raises:
         UserError: If timm cannot open it, or it does not give each image one class.
+
+    Examples:
+        >>> source = timm_source('torch/fashion_mnist', 'root', download=True)  # doctest: +SKIP
+        >>> make_subset(source, 'data', {'train': 50, 'validation': 20})  # doctest: +SKIP
+        {'train': 500, 'validation': 200}
     """
     root = None if root is None else os.fspath(root)
     if root is None and name.lower().startswith('torch/'):
@@ -42,17 +47,17 @@ def timm_source(
             labels = dataset.reader.iter_targets()  # without reading the images
         if labels is None:
             labels = (label for _, label in progress(dataset, len(dataset), 'reading'))
-        labels = [int(label) for label in labels]
         index_of = getattr(dataset, 'class_to_idx', None) or getattr(dataset.reader, 'class_to_idx', None) or {}
         names = {index: str(label) for label, index in index_of.items()}
+        labels = [names.get(label, str(label)) for label in map(int, labels)]
     except (Exception, SystemExit) as e:  # of torchvision, datasets or tensorflow, which may not be installed
         error = first_line(e).replace('download=True', '--download')
         raise UserError(f'timm cannot read the split {split!r} of {name} in {root}: {error}') from e
-    folders = class_folders(names.get(label, str(label)) for label in sorted(set(labels)))
+    folders, digits = class_folders(labels), len(str(len(labels)))
     images: dict[str, dict[str, str]] = {folder: {} for folder in folders.values()}
     for number, label in enumerate(labels):
-        file = f'{number:0{len(str(len(labels)))}}.png'
-        images[folders[names.get(label, str(label))]][file] = file
+        file = f'{number:0{digits}}.png'
+        images[folders[label]][file] = file
 
     def read(files: Sequence[str]) -> Iterator[Image.Image]:
         numbers = [int(file.removesuffix('.png')) for file in files]
