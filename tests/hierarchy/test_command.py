@@ -86,7 +86,11 @@ def test_groups_and_edges(tmp_path, capsys):
     names.write_text('car\ncat\nbus\n')
     assert 'one root' in fails(capsys, *argv)
     assert main(['hierarchy', *argv, '--join-roots']) == 0
-    for text, message in (('{', 'is not JSON'), ('[1]', 'an object'), ('{"cat": "x", "dog": []}', "got 'x'")):
+    for text, message in (
+        ('{', 'expected JSON, an object'),
+        ('[1]', 'an object'),
+        ('{"cat": "x", "dog": []}', "got 'x'"),
+    ):
         groups.write_text(text)
         assert message in fails(capsys, 'groups', groups, '-o', out, '--force')
     argv = ['wordnet', names, '-o', out, '--force', '--wordnet', tmp_path]

@@ -37,7 +37,7 @@ def test_plan(fake, data, out):
         (dict(flags=['--resume', 'x']), '--resume is set'),
         (dict(flags=['--experiment', 'x']), '--experiment is set'),
         (dict(seeds='0'), '--seeds: expected a number in 1 … 10,000'),
-        (dict(jobs='0'), '--jobs: expected a number from 1, got 0'),
+        (dict(jobs='0'), '--jobs: expected a number in 1 … 1,000, got 0'),
         (dict(data='nowhere'), 'the data folder nowhere does not exist'),
     ],
 )

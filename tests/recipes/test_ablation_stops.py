@@ -117,4 +117,4 @@ def test_one_seed_of_several(fake, data, out, capsys):
     assert '2 rows × 3 seeds: 6 runs, 0 to do' in capsys.readouterr().out
     assert (out / 'table.md').read_text() == table
     assert main([*line, '4']) == 2
-    assert '--only-seed: expected one of the seeds 1 to 3, got 4' in capsys.readouterr().err
+    assert '--only-seed: expected a number in 1 … 3, got 4' in capsys.readouterr().err

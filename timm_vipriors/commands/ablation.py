@@ -1,4 +1,7 @@
-"""`timm-vipriors ablation`"""
+"""Run several recipes over several seeds, and compare them in a table.
+
+The table has the mean accuracy after the last epoch with its 95 % interval, the difference from another row, and time.
+"""
 
 import argparse
 import os
@@ -26,35 +29,16 @@ folder for each run, which `timm-vipriors report` reads too. After a stop the sa
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    parser = add_parser(
-        commands,
-        'ablation',
-        run,
-        help='run several recipes over several seeds, and compare them in a table',
-        description='Run recipes over several seeds on your data, and compare them: mean accuracy after the last '
-        'epoch with its 95 % interval, the difference from another row, and time.',
-        examples=_EXAMPLES,
-        notes=_NOTES,
-        allow_abbrev=False,  # --seed is not --seeds
-    )
+    # without abbreviations: --seed is not --seeds
+    parser = add_parser(commands, 'ablation', run, __doc__, _EXAMPLES, _NOTES, allow_abbrev=False)
     parser.add_argument('data', metavar='DATA', help='image folder')
-    parser.add_argument(
-        '--rows',
-        nargs='+',
-        required=True,
-        metavar='RECIPE',
-        help='the rows: names of recipes or paths of your own, in quotes with variables before and flags after it',
-    )
+    text = 'the rows: names of recipes or paths of your own, in quotes with variables before and flags after it'
+    parser.add_argument('--rows', nargs='+', required=True, metavar='RECIPE', help=text)
     parser.add_argument('--seeds', type=int, default=3, metavar='N', help='seeds of every row, 1 to N')
-    parser.add_argument(
-        '--only-seed',
-        type=int,
-        metavar='N',
-        help='train this one of the seeds alone, as one of several jobs with the same DIR; the table has what is there',
-    )
-    parser.add_argument(
-        '--jobs', type=int, metavar='N', help='runs at a time (default: as many as CUDA devices, or one)'
-    )
+    text = 'train this one of the seeds alone, as one of several jobs with the same DIR; the table has what is there'
+    parser.add_argument('--only-seed', type=int, metavar='N', help=text)
+    text = 'runs at a time (default: as many as CUDA devices, or one)'
+    parser.add_argument('--jobs', type=int, metavar='N', help=text)
     parser.add_argument('-o', '--output', required=True, metavar='DIR', help='folder for all results')
     parser.set_defaults(other_flags=())
 
@@ -62,12 +46,13 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..recipes.ablation import plan_trainings, resolve, run_ablation
 
-    if not 1 <= args.seeds <= 10_000:
-        raise UserError(f'--seeds: expected a number in 1 … 10,000, got {args.seeds}')
-    if args.only_seed is not None and not 1 <= args.only_seed <= args.seeds:
-        raise UserError(f'--only-seed: expected one of the seeds 1 to {args.seeds}, got {args.only_seed}')
-    if args.jobs is not None and args.jobs < 1:
-        raise UserError(f'--jobs: expected a number from 1, got {args.jobs}')
+    for flag, value, most in (
+        ('--seeds', args.seeds, 10_000),
+        ('--only-seed', args.only_seed, args.seeds),
+        ('--jobs', args.jobs, 1_000),
+    ):
+        if value is not None and not 1 <= value <= most:
+            raise UserError(f'{flag}: expected a number in 1 … {most:,}, got {value}')
     if not os.path.isdir(args.data):
         raise UserError(f'the data folder {args.data} does not exist')
     what = (args.data, args.rows, range(1, args.seeds + 1), Path(args.output), args.other_flags)

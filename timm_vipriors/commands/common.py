@@ -14,52 +14,33 @@ def add_parser(
     commands: argparse._SubParsersAction,
     name: str,
     run: Callable[[argparse.Namespace], int] | None,
-    *,
-    help: str,
-    description: str,
+    text: str,
     examples: Sequence[str],
     notes: str = '',
     **kwargs: Any,
 ) -> argparse.ArgumentParser:
-    """Add the parser of a command, whose help ends with examples (a long one has an indented second line) and notes."""
-    texts = dict(help=help, description=description, epilog=make_epilog(examples, notes))
+    """Add a command that a text describes; its first paragraph is the line in the list of commands.
+
+    The help ends with examples (a long one has an indented second line) and notes.
+    """
+    line = ' '.join(text.split('\n\n')[0].split()).rstrip('.').replace('%', '%%')
+    texts = dict(help=line[0].lower() + line[1:], description=text, epilog=make_epilog(examples, notes))
     parser = commands.add_parser(name, **texts, formatter_class=HelpFormatter, **kwargs)
     parser.set_defaults(run=run)
     return parser
 
 
 def add_actions(
-    commands: argparse._SubParsersAction,
-    name: str,
-    *,
-    help: str,
-    description: str,
-    examples: dict[str, Sequence[str]],
-    notes: str = '',
+    commands: argparse._SubParsersAction, name: str, text: str, examples: dict[str, Sequence[str]], notes: str = ''
 ) -> Callable[..., argparse.ArgumentParser]:
     """Add a command of several actions, with the examples of each; the function that is returned adds an action."""
-    all_examples = [example for some in examples.values() for example in some]
-    parser = add_parser(commands, name, None, help=help, description=description, examples=all_examples, notes=notes)
+    parser = add_parser(commands, name, None, text, [example for some in examples.values() for example in some], notes)
     actions = parser.add_subparsers(dest='action', metavar='ACTION', required=True)
-
-    def add_action(action: str, run: Callable[[argparse.Namespace], int], help: str, description: str):
-        texts = dict(help=help, description=description, examples=examples[action], notes=notes)
-        return add_parser(actions, action, run, **texts)
-
-    return add_action
+    return lambda action, run, text: add_parser(actions, action, run, text, examples[action], notes)
 
 
 def check_output(path: str, force: bool, inputs: Iterable[str | None]) -> None:
-    """Check the name of a file to write before the work starts.
-
-    Args:
-        path: The file to write.
-        force: It may be there already.
-        inputs: Files to read, none of which may be written over; None is none of them.
-
-    Raises:
-        UserError: If it cannot be written, or must not be.
-    """
+    """Raise a UserError if a file cannot or must not be written, before the work starts; None is no input."""
     if os.path.exists(path or '.') and not os.path.isfile(path):
         raise UserError(f'{path!r} is a folder, or not a regular file: name a file to write')
     if os.path.realpath(path) in {os.path.realpath(read) for read in inputs if read}:
@@ -102,11 +83,9 @@ def two_columns(text: str) -> list[str]:
 
 
 def write_submission(args: argparse.Namespace, filenames: Any, predictions: Any, class_names: Any) -> None:
-    """Write the submission that the flags ask for, if they do."""
+    """Write the submission of --submission."""
     from ..inference.submission import save_submission
 
-    if not args.submission:
-        return
     if args.labels == 'indices':
         class_names = None
     elif class_names is None:
@@ -114,8 +93,10 @@ def write_submission(args: argparse.Namespace, filenames: Any, predictions: Any,
     save_submission(args.submission, filenames, predictions, class_names, args.columns)
 
 
-def read_class_names(path: str) -> list[str]:
-    """The lines of a file, or the classes of a data folder in timm's order."""
+def read_class_names(path: str | None) -> list[str] | None:
+    """The lines of a file, or the classes of a data folder in timm's order; None without a path."""
+    if path is None:
+        return None
     if os.path.isdir(path):
         from ..scripts.folders import find_images
 

@@ -1,4 +1,7 @@
-"""`timm-vipriors doctor`"""
+"""Say what is installed, and what is wrong with it.
+
+The first thing that a bug report needs. Works where torch or timm does not. Exits with 1 if something is wrong.
+"""
 
 import argparse
 import json
@@ -9,15 +12,7 @@ from .common import add_parser
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    parser = add_parser(
-        commands,
-        'doctor',
-        run,
-        help='say what is installed, and what is wrong with it',
-        description='Say which versions are installed, and what is wrong with them: the first thing that a bug report '
-        'needs. Works where torch or timm does not. Exits with 1 if something is wrong.',
-        examples=['timm-vipriors doctor', 'timm-vipriors doctor --json'],
-    )
+    parser = add_parser(commands, 'doctor', run, __doc__, ['timm-vipriors doctor', 'timm-vipriors doctor --json'])
     parser.add_argument('--json', action='store_true', help='print the same as JSON')
 
 

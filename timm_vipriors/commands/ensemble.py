@@ -1,4 +1,4 @@
-"""`timm-vipriors ensemble`"""
+"""Combine the scores of several models on the same images."""
 
 import argparse
 import os
@@ -25,37 +25,34 @@ _EXAMPLES = {
 _NOTES = """A FILE is a score file (.npz) of timm-vipriors predict, or results of timm's inference.py (.csv, .parquet)
 with --topk 0 --results-separate-col --fullname. Files are joined by the names of images and classes."""
 
-_ABOUT_VOTE = """Where the base's top score is below the threshold, the class most models have as their best; the base
-votes too. Ties go to the class with the highest sum of scores."""
-_ABOUT_SEARCH = """Greedy forward selection with replacement (Caruana et al. 2004) on labelled images: add the model
-that helps most until none helps. All scores are loaded into memory (4 bytes each)."""
+_AVERAGE = """Average the scores, with weights.
+
+VIPF gives 3 to the better models and 1 to the others."""
+_VOTE = """Let all models vote where the base is not sure.
+
+Where the base's top score is below the threshold, the class most models have as their best; the base votes too. Ties go
+to the class with the highest sum of scores."""
+_SEARCH = """Find the models to average, and their weights.
+
+Greedy forward selection with replacement (Caruana et al. 2004) on labelled images: add the model that helps most until
+none helps. All scores are loaded into memory (4 bytes each)."""
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    add_action = add_actions(
-        commands,
-        'ensemble',
-        help='combine the scores of several models',
-        description='Combine score files of several models on the same images.',
-        examples=_EXAMPLES,
-        notes=_NOTES,
-    )
+    add_action = add_actions(commands, 'ensemble', __doc__, _EXAMPLES, _NOTES)
 
-    def action(name: str, help: str, description: str, files: str, metavar: str = 'FILE') -> argparse.ArgumentParser:
-        parser = add_action(name, run, help, description)
+    def action(name: str, text: str, files: str, metavar: str = 'FILE') -> argparse.ArgumentParser:
+        parser = add_action(name, run, text)
         parser.add_argument('files', nargs='+', metavar=metavar, help=files)
         classes = 'classes of files that name none, in the order of the columns: a text file, or a data folder'
         parser.add_argument('--classes', metavar='FILE', help=classes)
         return parser
 
-    text = 'The weighted average of the scores. VIPF gives 3 to the better models and 1 to the others.'
-    files = 'scores of a model, and its weight if not 1'
-    average = action('average', 'average the scores, with weights', text, files, 'FILE[:WEIGHT]')
+    average = action('average', _AVERAGE, 'scores of a model, and its weight if not 1', 'FILE[:WEIGHT]')
     text = """a folder with score files of the same names for labelled images that were held out: the models whose top-1
     accuracy there is not below the median of all get weight 3, the rest 1"""
     average.add_argument('--weights-from', metavar='DIR', help=text)
-    text = 'let all models vote where the base is not sure'
-    vote = action('vote', text, _ABOUT_VOTE, 'scores of a model that votes')
+    vote = action('vote', _VOTE, 'scores of a model that votes')
     vote.add_argument('--base', required=True, metavar='FILE', help='scores of the model that is right most often')
     text = 'the top score that lets the base stand'
     vote.add_argument('--threshold', type=float, default=0.7, metavar='P', help=text)
@@ -67,8 +64,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         parser.add_argument('--scores-out', metavar='FILE', help=text)
         add_submission_flags(parser, 'Image IDs,Predictions', 'indices')
         parser.add_argument('--force', action='store_true', help='overwrite existing files')
-    text = 'find the models to average, and their weights'
-    search = action('search', text, _ABOUT_SEARCH, 'scores of a model')
+    search = action('search', _SEARCH, 'scores of a model')
     search.add_argument('--metric', choices=['top1', 'top5'], default='top1', help='what to raise')
     search.add_argument('--folds', type=int, default=5, metavar='N', help='folds of the cross-validation')
     search.add_argument('--max-members', type=int, default=10, metavar='N', help='models to add at most')
@@ -87,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         paths = [args.base, *(path for path in args.files if os.path.realpath(path) != base)]
     if args.action != 'search':
         check_outputs([args.output, args.submission], args.scores_out, args.force, [*paths, *held_out, args.classes])
-    names = read_class_names(args.classes) if args.classes else None
+    names = read_class_names(args.classes)
     if held_out:
         weights = held_out_weights(join_files(held_out, names))
     _check_files(paths)
@@ -97,7 +93,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     combine, how = (average, weights) if args.action == 'average' else (vote, args.threshold)
     result = combine(joined, how, keep_scores=args.scores_out is not None)
-    write_submission(args, joined.filenames, result.predictions[-1], joined.class_names)
+    if args.submission:
+        write_submission(args, joined.filenames, result.predictions[-1], joined.class_names)
     if args.scores_out:
         result.save_scores(args.scores_out)
     if args.output:

@@ -1,4 +1,7 @@
-"""`timm-vipriors hierarchy`"""
+"""Make and show a tree over the classes.
+
+It is made from a classifier's weights (NBDT), groups, edges or WordNet.
+"""
 
 import argparse
 import json
@@ -24,29 +27,24 @@ _EXAMPLES = {
     'show': ['timm-vipriors hierarchy show tree.json --png tree.png'],
 }
 _CLASSES = 'the class names: a text file with one a line, or a data folder with a folder for each'
-_OF_WORDNET = """Make a semantic tree of classes that are called by ids (n02084071) or words of WordNet's nouns. It
-needs the Debian package wordnet-base, or nltk's corpus. A contest that forbids outside knowledge, such as VIPriors,
-forbids this tree."""
+_OF_WORDNET = """Make a semantic tree from WordNet.
+
+The classes are called by ids (n02084071) or words of WordNet's nouns. It needs the Debian package wordnet-base, or
+nltk's corpus. A contest that forbids outside knowledge, such as VIPriors, forbids this tree."""
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    add_action = add_actions(
-        commands,
-        'hierarchy',
-        help='make and show a tree over the classes',
-        description="Make a tree over the classes: from a classifier's weights (NBDT), groups, edges or WordNet.",
-        examples=_EXAMPLES,
-    )
+    add_action = add_actions(commands, 'hierarchy', __doc__, _EXAMPLES)
 
-    def action(name: str, run: Callable, help: str, description: str) -> argparse.ArgumentParser:
-        parser = add_action(name, run, help, description)
+    def action(name: str, run: Callable, text: str) -> argparse.ArgumentParser:
+        parser = add_action(name, run, text)
         parser.add_argument('--force', action='store_true', help='overwrite an existing file')
         if name != 'show':
             parser.add_argument('-o', '--output', required=True, metavar='FILE', help='JSON to write')
         return parser
 
-    description = "Cluster the rows of a checkpoint's classifier (Ward, on the normalised rows) and write the tree."
-    induce = action('induce', run_induce, 'make a tree from a checkpoint', description)
+    text = 'Make a tree from a checkpoint.\n\nCluster the rows of its classifier (Ward, on the normalised rows).'
+    induce = action('induce', run_induce, text)
     of = "of timm's train script, a run's folder, a state dict, or .safetensors"
     induce.add_argument('checkpoint', metavar='CHECKPOINT', help=of)
     default = ' (default: those in the checkpoint, else the classes are numbered)'
@@ -54,35 +52,31 @@ def add(commands: argparse._SubParsersAction) -> None:
     averaged = 'averaged weights, or the plain ones (default: averaged where there are any)'
     induce.add_argument('--use-ema', action=argparse.BooleanOptionalAction, help=averaged)
 
-    description = 'Make a tree of named groups, which a JSON file lists for each class, outermost first.'
-    groups = action('groups', run_groups, 'make a tree from groups', description)
+    text = 'Make a tree of named groups, which a JSON file lists for each class, outermost first.'
+    groups = action('groups', run_groups, text)
     groups.add_argument('groups', metavar='FILE', help='JSON such as {"cat": ["animal", "mammal"], "car": []}')
 
-    description = (
-        'Make a tree from a text file with a parent and a child on each line; what leads to no class is left out.'
-    )
-    edges = action('edges', run_edges, 'make a tree from edges', description)
+    text = 'Make a tree from a text file with a parent and a child on each line.\n\nWhat leads to no class is left out.'
+    edges = action('edges', run_edges, text)
     edges.add_argument('edges', metavar='FILE', help='text file, two ids a line')
     edges.add_argument('--classes', required=True, metavar='FILE', help=_CLASSES)
     edges.add_argument('--join-roots', action='store_true', help='put several trees under a new root')
 
-    wordnet = action('wordnet', run_wordnet, 'make a tree from WordNet', _OF_WORDNET)
+    wordnet = action('wordnet', run_wordnet, _OF_WORDNET)
     wordnet.add_argument('data', metavar='DATA', help=_CLASSES)
     words = 'ids of words that are not meant in their first sense'
     wordnet.add_argument('--sense', nargs='+', default=[], metavar='NAME=ID', help=words)
     place = "folder of WordNet 3.0, or nltk's zip file (default: Debian's, or nltk's)"
     wordnet.add_argument('--wordnet', metavar='FOLDER', help=place)
 
-    description = 'Print a tree as text, and draw it as a picture.'
-    show = action('show', run_show, 'print a tree, and draw it', description)
+    show = action('show', run_show, 'Print a tree as text, and draw it as a picture.')
     show.add_argument('tree', metavar='TREE', help='JSON file of a tree')
     show.add_argument('--png', metavar='FILE', help='picture to write too; needs matplotlib')
 
 
 def run_induce(args: argparse.Namespace) -> int:
     def make(tree):
-        names = read_class_names(args.classes) if args.classes else None
-        return tree.from_checkpoint(args.checkpoint, names, use_ema=args.use_ema)
+        return tree.from_checkpoint(args.checkpoint, read_class_names(args.classes), use_ema=args.use_ema)
 
     return _write(args, make, args.checkpoint, args.classes)
 
@@ -90,11 +84,9 @@ def run_induce(args: argparse.Namespace) -> int:
 def run_groups(args: argparse.Namespace) -> int:
     def make(tree):
         try:
-            groups = json.loads(Path(args.groups).read_text(encoding='utf-8-sig'))
-        except (ValueError, RecursionError) as e:
-            raise UserError(f'{args.groups} is not JSON: {e}') from e
-        if not isinstance(groups, dict):
-            raise UserError(f'{args.groups}: expected an object from class names to lists of groups')
+            groups = dict(json.loads(Path(args.groups).read_text(encoding='utf-8-sig')))
+        except (ValueError, TypeError, RecursionError) as e:
+            raise UserError(f'{args.groups}: expected JSON, an object from class names to lists of groups: {e}') from e
         return tree.from_groups(groups)
 
     return _write(args, make, args.groups)

@@ -1,10 +1,14 @@
-"""`timm-vipriors predict`"""
+"""Classify images, with test-time augmentation.
+
+Print the most probable classes of images, or write the class probabilities of every image in a folder to a score file
+(.npz), or their classes to a submission (.csv). The folder may have a folder for each class, or images alone.
+"""
 
 import argparse
 import os
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from .common import add_parser, add_submission_flags, check_outputs, read_class_names, write_submission
@@ -12,10 +16,6 @@ from .common import add_parser, add_submission_flags, check_outputs, read_class_
 if TYPE_CHECKING:
     from ..hierarchy import ClassHierarchy
     from ..inference.classifier import Classifier
-
-_DESCRIPTION = """Print the most probable classes of images, or write the class probabilities of every image in a folder
-to a score file (.npz), or their classes to a submission (.csv). The folder may have a folder for each class, or images
-alone."""
 
 _EXAMPLES = [
     'timm-vipriors predict photo.jpg --checkpoint output/train/RUN',
@@ -40,15 +40,7 @@ _MOST = 3  # classes that are printed of an image
 def add(commands: argparse._SubParsersAction) -> None:
     from ..scripts.options import add_image_options, add_model_options, flag
 
-    parser = add_parser(
-        commands,
-        'predict',
-        run,
-        help='classify images, with test-time augmentation',
-        description=_DESCRIPTION,
-        examples=_EXAMPLES,
-        notes=_NOTES,
-    )
+    parser = add_parser(commands, 'predict', run, __doc__, _EXAMPLES, _NOTES)
     parser.add_argument('data', nargs='+', metavar='DATA', help='folder of images, or image files')
     flag(parser, '-o', '--output', metavar='FILE', help='score file to write')
     add_submission_flags(parser, 'id,label', 'names')
@@ -72,6 +64,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    import torch
+
     from ..data.datasets import CorruptImageError, register_image_extensions
     from ..hierarchy import ClassHierarchy
     from ..inference.tta import parse_tta
@@ -93,7 +87,9 @@ def run(args: argparse.Namespace) -> int:
     parse_tta(args.tta)
     try:
         tree = ClassHierarchy.load(args.hierarchy) if args.hierarchy else None
-        print((predict_folder if is_folder else predict_images)(args, _load(args, device), tree))
+        amp_dtype = getattr(torch, args.amp_dtype) if args.amp else None
+        how = dict(tta=args.tta, amp_dtype=amp_dtype, channels_last=args.channels_last, seed=args.seed)
+        print((predict_folder if is_folder else predict_images)(args, _load(args, device), tree, how))
     except CorruptImageError as e:
         raise UserError(e.sentence) from e
     return 0
@@ -121,7 +117,7 @@ def _load(args: argparse.Namespace, device: str) -> 'Classifier':
     classifier = load_classifier(
         args.checkpoint or None,
         model=args.model,
-        class_names=read_class_names(args.classes) if args.classes else None,
+        class_names=read_class_names(args.classes),
         use_ema=args.ema,
         device=device,
         fuse=args.reparam,
@@ -137,20 +133,13 @@ def _load(args: argparse.Namespace, device: str) -> 'Classifier':
     return classifier
 
 
-def _computing(args: argparse.Namespace) -> dict[str, Any]:
-    import torch
-
-    amp_dtype = getattr(torch, args.amp_dtype) if args.amp else None
-    return dict(tta=args.tta, amp_dtype=amp_dtype, channels_last=args.channels_last, seed=args.seed)
-
-
 def _reordered(tree: 'ClassHierarchy', class_names: Sequence[str] | None) -> 'ClassHierarchy':
     if class_names is None:
         raise UserError('--hierarchy needs the names of the classes, which the checkpoint does not say: give --classes')
     return tree.reordered([str(name) for name in class_names])
 
 
-def predict_images(args: argparse.Namespace, classifier: 'Classifier', tree: 'ClassHierarchy | None') -> str:
+def predict_images(args: argparse.Namespace, classifier: 'Classifier', tree: 'ClassHierarchy | None', how: dict) -> str:
     """A line for each image with its most probable classes, and one with its decisions in the tree."""
     import numpy as np
 
@@ -160,7 +149,7 @@ def predict_images(args: argparse.Namespace, classifier: 'Classifier', tree: 'Cl
 
     tree = tree and _reordered(tree, classifier.class_names)
     lines = []
-    for path, found in zip(args.data, classifier(args.data, **_computing(args)), strict=True):
+    for path, found in zip(args.data, classifier(args.data, **how), strict=True):
         best = (f'{printable(name)} {percent(p)}' for name, p in list(found.items())[:_MOST])
         lines.append(f'{printable(path)}: {", ".join(best)}')
         if tree:
@@ -170,7 +159,7 @@ def predict_images(args: argparse.Namespace, classifier: 'Classifier', tree: 'Cl
     return '\n'.join(lines)
 
 
-def predict_folder(args: argparse.Namespace, classifier: 'Classifier', tree: 'ClassHierarchy | None') -> str:
+def predict_folder(args: argparse.Namespace, classifier: 'Classifier', tree: 'ClassHierarchy | None', how: dict) -> str:
     """Predict, write what is asked for, and say what was written, and how right it is."""
     from ..files import percent, plural
     from ..hierarchy import log_probabilities, tree_accuracy
@@ -178,15 +167,15 @@ def predict_folder(args: argparse.Namespace, classifier: 'Classifier', tree: 'Cl
     from ..inference.tta import parse_tta
 
     started, data = time.perf_counter(), args.data[0]
-    loading = dict(split=args.split, batch_size=args.batch_size, workers=args.workers)
-    scores = classifier.predict(data, **loading, **_computing(args))
+    scores = classifier.predict(data, split=args.split, batch_size=args.batch_size, workers=args.workers, **how)
     count, seconds, views = len(scores.filenames), time.perf_counter() - started, parse_tta(args.tta)[1]
     known = None if scores.targets is None else scores.targets >= 0
     if tree:
         tree = _reordered(tree, scores.class_names)
         if known is None or not known.any():
             raise UserError(f'{data} has no labels to measure the tree by: name image files to see their decisions')
-    write_submission(args, scores.filenames, scores.scores.argmax(axis=1), scores.class_names)
+    if args.submission:
+        write_submission(args, scores.filenames, scores.scores.argmax(axis=1), scores.class_names)
     if args.output:
         scores.save(args.output)
     what = plural(count, 'image') + ('' if views == 1 else f', {views} views of each')

@@ -1,4 +1,7 @@
-"""`timm-vipriors recipe`"""
+"""Show, copy and run the recipes: the rows of the papers' tables as shell scripts.
+
+They are scripts of plain flags; some are our own.
+"""
 
 import argparse
 import os
@@ -26,19 +29,18 @@ _EXAMPLES = {
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    text = "show, copy and run the recipes: the rows of the papers' tables as shell scripts"
-    description = "The rows of the papers' tables, and some of our own, as shell scripts of plain flags."
-    add_action = add_actions(commands, 'recipe', help=text, description=description, examples=_EXAMPLES)
-    add_action('list', run_list, 'list all recipes', 'List all recipes by their names.')
-    show = add_action('show', run_show, 'print a recipe', 'Print a recipe as it is.')
+    add_action = add_actions(commands, 'recipe', __doc__, _EXAMPLES)
+    add_action('list', run_list, 'List all recipes by their names.')
+    show = add_action('show', run_show, 'Print a recipe as it is.')
     show.add_argument('name', metavar='NAME', help='name of a recipe')
-    description = 'Copy a recipe and the files that it sources into a folder, to change it there.'
-    copy = add_action('copy', run_copy, 'copy a recipe, to change it', description)
+    copy = add_action(
+        'copy', run_copy, 'Copy a recipe and the files that it sources into a folder, to change it there.'
+    )
     copy.add_argument('name', metavar='NAME', help='name of a recipe')
     copy.add_argument('folder', metavar='DIR', help='folder to copy to; made if it does not exist')
     copy.add_argument('--force', action='store_true', help='overwrite files in DIR')
-    description = 'Run a recipe. What follows its name goes to it, and so do variables such as GPUS and DRY_RUN.'
-    run = add_action('run', run_recipe, 'run a recipe', description)
+    text = 'Run a recipe.\n\nWhat follows its name goes to it, and so do variables such as GPUS and DRY_RUN.'
+    run = add_action('run', run_recipe, text)
     run.add_argument('name', metavar='NAME', help='name of a recipe, or the path of one of your own')
     run.add_argument('args', nargs=argparse.REMAINDER, metavar='DATA …', help='its arguments, mostly DATA and flags')
 

@@ -1,4 +1,9 @@
-"""`timm-vipriors report`"""
+"""Make a page on runs and on how good models are.
+
+One self-contained HTML file: the curves of training runs; and of score files the accuracy, calibration, confused
+classes, accuracy by class and most confident mistakes. Of a run whose training images are there it also shows the
+balance of the classes and a batch as the network sees it.
+"""
 
 import argparse
 import os
@@ -16,35 +21,17 @@ _EXAMPLES = [
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    report = add_parser(
-        commands,
-        'report',
-        run,
-        help='make a page on runs and on how good models are',
-        description='Write one self-contained HTML file: the curves of training runs; and of score files the accuracy, '
-        'calibration, confused classes, accuracy by class and most confident mistakes. Of a run whose training '
-        'images are there it also shows the balance of the classes and a batch as the network sees it.',
-        examples=_EXAMPLES,
-    )
-    report.add_argument(
-        'source', nargs='+', metavar='RUN_DIR|SCORES', help='folders of training runs, and score files, any number'
-    )
-    report.add_argument(
-        '-o', '--output', metavar='FILE', help='the page to write; report.html in the first run if not given'
-    )
-    report.add_argument(
-        '--images', metavar='DIR', help='show mistakes as pictures, from the folder that the file names are relative to'
-    )
-    report.add_argument(
-        '--checkpoint',
-        metavar='FILE',
-        help="show by Grad-CAM what speaks for a mistake, by the scores' checkpoint; that of the run if not given",
-    )
-    report.add_argument(
-        '--hierarchy',
-        metavar='FILE',
-        help='tree of the classes, to show what is right at its nodes and how far mistakes are',
-    )
+    report = add_parser(commands, 'report', run, __doc__, _EXAMPLES)
+    text = 'folders of training runs, and score files, any number'
+    report.add_argument('source', nargs='+', metavar='RUN_DIR|SCORES', help=text)
+    text = 'the page to write; report.html in the first run if not given'
+    report.add_argument('-o', '--output', metavar='FILE', help=text)
+    text = 'show mistakes as pictures, from the folder that the file names are relative to'
+    report.add_argument('--images', metavar='DIR', help=text)
+    text = "show by Grad-CAM what speaks for a mistake, by the scores' checkpoint; that of the run if not given"
+    report.add_argument('--checkpoint', metavar='FILE', help=text)
+    text = 'tree of the classes, to show what is right at its nodes and how far mistakes are'
+    report.add_argument('--hierarchy', metavar='FILE', help=text)
     report.add_argument('--title', metavar='T', help='the title of the page (default: what is in it)')
     report.add_argument('--force', action='store_true', help='replace the page if it exists')
 
@@ -61,14 +48,8 @@ def run(args: argparse.Namespace) -> int:
         output = os.path.join(runs[0], 'report.html')
     else:
         check_output(output, args.force, [*args.source, args.checkpoint, args.hierarchy])
-    write_report(
-        output,
-        args.source,
-        images=args.images,
-        title=args.title,
-        checkpoint=args.checkpoint,
-        hierarchy=args.hierarchy,
-    )
+    flags = {name: getattr(args, name) for name in ('images', 'title', 'checkpoint', 'hierarchy')}
+    write_report(output, args.source, **flags)
     models = len(args.source) - len(runs)
     size = os.path.getsize(output) / 1000
     print(f'{output}: {plural(len(runs), "run")}, {plural(models, "model")}, {size:,.0f} kB')

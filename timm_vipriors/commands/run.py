@@ -1,4 +1,9 @@
-"""`timm-vipriors run`"""
+"""Run any script of timm, such as its benchmark.py, with our models registered.
+
+It may also be one of your own. The script stays as it is, runs as by `python SCRIPT …`, what follows its name goes to
+it, and its exit code is the command's. For training and validation there are `timm-vipriors train` and `validate`,
+which plug in the losses too.
+"""
 
 import argparse
 import os
@@ -6,10 +11,6 @@ import sys
 
 from ..errors import UserError
 from .common import add_parser
-
-_DESCRIPTION = """Run a script of timm, or one of your own, as `python SCRIPT …` would, with our models registered. The
-script stays as it is, what follows its name goes to it, and its exit code is the command's. For training and
-validation there are `timm-vipriors train` and `validate`, which plug in the losses too."""
 
 _EXAMPLES = [
     'export TIMM_SCRIPTS=~/pytorch-image-models',
@@ -21,8 +22,7 @@ _EXAMPLES = [
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    text = 'run any script of timm, such as its benchmark.py, with our models registered'
-    parser = add_parser(commands, 'run', run, help=text, description=_DESCRIPTION, examples=_EXAMPLES)
+    parser = add_parser(commands, 'run', run, __doc__, _EXAMPLES)
     script_help = 'path of a script, or the name of one in $TIMM_SCRIPTS, with or without .py'
     parser.add_argument('script', metavar='SCRIPT', help=script_help)
     parser.add_argument('args', nargs=argparse.REMAINDER, metavar='ARGS …', help="the script's arguments")

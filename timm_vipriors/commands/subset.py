@@ -1,4 +1,11 @@
-"""`timm-vipriors subset`"""
+"""Choose images of each class for training and validation.
+
+Make class-balanced, disjoint splits DST/SPLIT/CLASS/FILE of an image folder SRC/CLASS/FILE, and DST/manifest.csv, which
+lists them. After an interruption the same command resumes. The choice in a class depends on no other class, and a
+smaller first split is a part of a larger one. Several folders with the same classes are merged: images with the same
+content are taken once, and of those with the same name each gets its folder's name in front. The images may also be
+those of a CSV file with labels, or of one of timm's data sets.
+"""
 
 import argparse
 import os
@@ -27,66 +34,32 @@ _DEFAULT = 'train=80%,validation=20%'
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    subset = add_parser(
-        commands,
-        'subset',
-        run,
-        help='choose images of each class for training and validation',
-        description='Make class-balanced, disjoint splits DST/SPLIT/CLASS/FILE of an image folder SRC/CLASS/FILE, and '
-        'DST/manifest.csv, which lists them. After an interruption the same command resumes. The choice in a class '
-        'depends on no other class, and a smaller first split is a part of a larger one. Several folders with the same '
-        'classes are merged: images with the same content are taken once, and of those with the same name each gets '
-        "its folder's name in front. The images may also be those of a CSV file with labels, or of one of timm's data "
-        'sets.',
-        examples=_EXAMPLES,
-    )
-    subset.add_argument(
-        'source',
-        nargs='+',
-        metavar='SRC',
-        help="a folder with a folder of images for each class, or timm's name of a data set: torch/fashion_mnist, "
-        'hfds/…, tfds/…, which are written as PNG files; left out with --csv',
-    )
+    subset = add_parser(commands, 'subset', run, __doc__, _EXAMPLES)
+    text = """a folder with a folder of images for each class, or timm's name of a data set: torch/fashion_mnist,
+    hfds/…, tfds/…, which are written as PNG files; left out with --csv"""
+    subset.add_argument('source', nargs='+', metavar='SRC', help=text)
     # not required: with --csv there is one path, and it is taken for the first positional
     subset.add_argument('dst', metavar='DST', help='the folder to make').required = False
     subset.add_argument('--csv', metavar='FILE', help='take the images and labels of a CSV file with a header')
-    subset.add_argument(
-        '--images',
-        metavar='DIR',
-        help="where the files of --csv begin (default: its own folder), or where timm's data set lies",
-    )
-    subset.add_argument(
-        '--columns',
-        type=two_columns,
-        metavar='FILE,LABEL',
-        help='the columns of --csv (default: the one with files, and the other one, or one called label, class, …)',
-    )
-    subset.add_argument(
-        '--dataset-split', metavar='NAME', help="split of timm's data set to choose from (default: train)"
-    )
-    subset.add_argument(
-        '--download', action='store_true', help="download timm's data set to --images if it is not there"
-    )
+    text = "where the files of --csv begin (default: its own folder), or where timm's data set lies"
+    subset.add_argument('--images', metavar='DIR', help=text)
+    text = 'the columns of --csv (default: the one with files, and the other one, or one called label, class, …)'
+    subset.add_argument('--columns', type=two_columns, metavar='FILE,LABEL', help=text)
+    text = "split of timm's data set to choose from (default: train)"
+    subset.add_argument('--dataset-split', metavar='NAME', help=text)
+    text = "download timm's data set to --images if it is not there"
+    subset.add_argument('--download', action='store_true', help=text)
     subset.add_argument('--per-class', type=int, metavar='N', help='images of each class in every split')
-    subset.add_argument(
-        '--splits',
-        metavar='NAME=N,NAME=N',
-        help='the splits with their images of each class, or fractions of it '
-        f'(default: {_DEFAULT}, or with --per-class train,val)'.replace('%', '%%'),
-    )
-    reserve = (
-        'merge several folders for a final training: this part of each class of the last one becomes the split '
-        'validation, all others become train'
-    )
-    subset.add_argument('--reserve', metavar='N%', help=reserve.replace('%', '%%'))
+    text = f"""the splits with their images of each class, or fractions of it (default: {_DEFAULT}, or with --per-class
+    train,val)"""
+    subset.add_argument('--splits', metavar='NAME=N,NAME=N', help=text.replace('%', '%%'))
+    text = """merge several folders for a final training: this part of each class of the last one becomes the split
+    validation, all others become train"""
+    subset.add_argument('--reserve', metavar='N%', help=text)
     subset.add_argument('--seed', type=int, metavar='S', help='seed of the choice (default: 0)')
-    subset.add_argument(
-        '--list',
-        action='append',
-        metavar='FILE',
-        help='take the images of a manifest (split,class,file), or of lists of one split each (class,file or '
-        'class/file): SPLIT=FILE, again for each split',
-    )
+    text = """take the images of a manifest (split,class,file), or of lists of one split each (class,file or
+    class/file): SPLIT=FILE, again for each split"""
+    subset.add_argument('--list', action='append', metavar='FILE', help=text)
     how = subset.add_mutually_exclusive_group()
     how.add_argument('--copy', action='store_true', help='copy the images')
     how.add_argument('--link', action='store_false', dest='copy', help='make symbolic links (default)')
@@ -102,9 +75,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f'--reserve expects a part of the last folder as in 10%, got {args.reserve!r}')
     reserve = None if args.reserve is None else float(args.reserve[:-1]) / 100
     lists = parse_lists(args.list) if args.list else None
-    numbers = (args.splits, args.per_class)
-    other = lists is not None or reserve is not None
-    splits = None if other and numbers == (None, None) else parse_splits(*numbers)
+    says_itself = (lists is not None or reserve is not None) and (args.splits, args.per_class) == (None, None)
+    splits = None if says_itself else parse_splits(args.splits, args.per_class)
     dst = args.source[0] if args.csv is not None and args.dst is None else args.dst
     if dst is None:
         raise UserError('name the folder to make after that of the images: SRC DST')
@@ -112,8 +84,7 @@ def run(args: argparse.Namespace) -> int:
         source = find_source(args)
         manifest = os.path.join(dst, MANIFEST)
         there = 'is there already, ' if os.path.exists(manifest) else ''
-        how = dict(seed=args.seed or 0, lists=lists, reserve=reserve, copy=args.copy)
-        counts = make_subset(source, dst, splits, **how)
+        counts = make_subset(source, dst, splits, seed=args.seed or 0, lists=lists, reserve=reserve, copy=args.copy)
     except OSError as e:
         raise UserError(f'{e} (the same command resumes from there)') from e
     classes = {name for split in counts for name in os.listdir(os.path.join(dst, split))}

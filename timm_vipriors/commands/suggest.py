@@ -1,32 +1,26 @@
-"""`timm-vipriors suggest`"""
+"""Choose model and settings for a data folder, and train.
+
+Model, image size, batch, epochs and augmentation follow from the images of DATA/train and the speed of this machine;
+each is given with its reason. Further flags are those of `timm-vipriors train`; they come last and win.
+"""
 
 import argparse
 import shlex
 
 from .common import add_parser
 
+_EXAMPLES = [
+    'timm-vipriors suggest DATA',
+    'timm-vipriors suggest DATA --fast --run',
+    'timm-vipriors suggest DATA --minutes 60 --run --experiment mine --seed 1',
+]
+
 
 def add(commands: argparse._SubParsersAction) -> None:
-    suggest = add_parser(
-        commands,
-        'suggest',
-        run,
-        help='choose model and settings for a data folder, and train',
-        description='Choose model, image size, batch, epochs and augmentation from the images of DATA/train and the '
-        'speed of this machine, and say why. Further flags are those of `timm-vipriors train`; they come last and win.',
-        examples=[
-            'timm-vipriors suggest DATA',
-            'timm-vipriors suggest DATA --fast --run',
-            'timm-vipriors suggest DATA --minutes 60 --run --experiment mine --seed 1',
-        ],
-    )
+    suggest = add_parser(commands, 'suggest', run, __doc__, _EXAMPLES)
     suggest.add_argument('data', metavar='DATA', help='a folder with train and validation')
-    suggest.add_argument(
-        '--minutes',
-        type=_minutes,
-        metavar='M',
-        help='time limit of the run: a second per image, between 3 and 25 minutes, if not given',
-    )
+    text = 'time limit of the run: a second per image, between 3 and 25 minutes, if not given'
+    suggest.add_argument('--minutes', type=_minutes, metavar='M', help=text)
     suggest.add_argument('--fast', action='store_true', help='a first look: a fifth of the time')
     suggest.add_argument('--device', metavar='NAME', help='where to train: cuda where there is one if not given')
     suggest.add_argument('--run', dest='start', action='store_true', help='train, instead of printing the command')
