@@ -14,7 +14,7 @@ from packaging.version import Version
 
 import timm_vipriors  # noqa: F401  registers the models
 from timm_vipriors.data import make_demo_data
-from timm_vipriors.scripts.checkout import checkout_version
+from timm_vipriors.environment import checkout_version
 
 ROOT = Path(__file__).parent.parent
 STARTED_WITH = os.environ.get('TIMM_SCRIPTS')  # tests unset it

@@ -61,8 +61,6 @@ def run_command(argv: list[str]) -> int:
 
         return run(argv[0], argv[1:])
     parser = make_parser()
-    if empty := [word for word in argv if word.startswith('-') and word.endswith('=--')]:
-        parser.error(f'argument {empty[0][:-3]}: expected one argument')  # argparse before 3.13 gives an empty list
     args, others = parser.parse_known_args(argv)
     if hasattr(args, 'other_flags'):  # of a command that passes them on
         args.other_flags = others

@@ -3,14 +3,15 @@
 import importlib
 import os
 import platform
+import re
 import sys
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from . import __version__
 from .errors import UserError
 from .files import first_line
-from .scripts.checkout import checkout_version, find_checkout, find_in_checkout, version_warning
 
 OURS = 'timm-vipriors'
 # distribution → module, each before those that import it
@@ -84,15 +85,48 @@ def check_scripts(found: dict[str, Any]) -> None:
     """See whether `$TIMM_SCRIPTS` names a checkout that fits the installed timm."""
     checkout, installed = find_checkout(), found['packages']['timm']['version']
     found['timm_scripts'] = {'path': checkout, 'version': checkout and checkout_version(checkout)}
-    if not checkout:
-        return
     try:
-        find_in_checkout(checkout, 'train')
-        find_in_checkout(checkout, 'validate')
+        find_in_checkout('train')
+        find_in_checkout('validate')
     except UserError as e:
         found['errors'].append(str(e))
-    if installed and (warning := version_warning(checkout, installed)):
+    if installed and (warning := checkout_warning(installed)):
         found['warnings'].append(f'{warning}: git -C {checkout} checkout v{installed}')
+
+
+def find_checkout() -> str | None:
+    """The checkout of pytorch-image-models that `$TIMM_SCRIPTS` names, or None where the variable is not set."""
+    return os.environ.get('TIMM_SCRIPTS') or None
+
+
+def find_in_checkout(name: str) -> Path | None:
+    """The path of a script in the checkout, by its name without `.py`; None without a checkout."""
+    checkout = find_checkout()
+    if checkout is None:
+        return None
+    if os.path.isfile(path := Path(checkout, f'{name}.py')):
+        return path
+    scripts = ', '.join(sorted(path.stem for path in Path(checkout).glob('*.py')))
+    raise UserError(
+        f'TIMM_SCRIPTS is {checkout!r}, which has no {name}.py (its scripts: {scripts or "none"}): point it at a '
+        f'checkout of pytorch-image-models, or unset it to use the bundled train and validate'
+    )
+
+
+def checkout_version(checkout: str | Path) -> str | None:
+    """The version of timm that a checkout is of, or None where it does not say."""
+    version_file = Path(checkout, 'timm', 'version.py')
+    match = re.search(r"__version__ = '(.+)'", version_file.read_text()) if version_file.is_file() else None
+    return match[1] if match else None
+
+
+def checkout_warning(installed: str) -> str | None:
+    """What to know of a checkout that is of another version than the installed timm, or None."""
+    checkout = find_checkout()
+    version = checkout and checkout_version(checkout)
+    if version in (None, installed):
+        return None
+    return f'the scripts in TIMM_SCRIPTS are of timm {version}, installed is timm {installed}'
 
 
 def _version(distribution: str) -> str | None:

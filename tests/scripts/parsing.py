@@ -1,16 +1,15 @@
 """The bundled scripts' arguments of a command line."""
 
+import argparse
 import shlex
+from pathlib import Path
 
-from timm_vipriors.scripts.options import add_our_options
+import timm_vipriors.scripts
+from timm_vipriors.scripts.options import ABSENT, add_our_options
 from timm_vipriors.scripts.runner import load_script
 
 
 def parser(name='train'):
-    from pathlib import Path
-
-    import timm_vipriors.scripts
-
     script = load_script(Path(timm_vipriors.scripts.__file__).with_name(f'{name}.py'))
     script.parser.set_defaults(device='cpu')
     if name == 'train':
@@ -19,4 +18,4 @@ def parser(name='train'):
 
 
 def parse(line, name='train'):
-    return parser(name).parse_args(shlex.split(line))
+    return argparse.Namespace(**{**ABSENT, **vars(parser(name).parse_args(shlex.split(line)))})

@@ -43,15 +43,9 @@ def check_run(
     checkpoint = read_checkpoints(args)
     if not training and checkpoint is not None:
         adopt(checkpoint, args, given)
-        if checkpoint.has_ema() and not args.use_ema:
-            print(
-                f'note: these are the plain weights of {checkpoint.path}; the figures in the log and summary.csv of '
-                f'its run are those of the averaged ones, which --use-ema takes',
-                file=sys.stderr,
-            )
     check_model(args.model, bulk=not training)
-    check_weights(args)
-    check_values(args)
+    check_weights(args, training)
+    check_values(args, training)
     if training:
         check_loggers(args)
         check_run_folder(args, resuming)
@@ -65,12 +59,11 @@ def check_run(
         folders = Folders(root, splits, args.class_map)
     if folders is None or not folders.are_folders:
         for flag in ('check_images', 'class_weights'):
-            if getattr(args, flag, None):
+            if getattr(args, flag):
                 raise UserError(f'{flag_name(flag)} is for folders of images, not for {args.dataset or root}')
         return None, None
     class_names = check_classes(folders, args, checkpoint)
-    if args.num_classes is None:
-        args.num_classes = len(class_names)
+    args.num_classes = len(class_names)
     if not training:
         return class_names, None
     announce(folders, args, checkpoint)
@@ -80,13 +73,11 @@ def check_run(
 def announce(folders: Folders, args: argparse.Namespace, checkpoint: Checkpoint | None) -> None:
     """Say what a run will train on and how, and stop what would have no batch or broken images."""
     if is_primary():
-        lines = folders.describe(args.batch_size)
         rate = resumed_rate(checkpoint) if args.resume and not args.no_resume_opt else None
-        lines.append(f'  {describe_update(args, world_size(), rate)}')
-        updates = args.epochs * folders.updates_per_epoch(args)
-        found = [*folders.warnings(), precision_warning(args), averaging_warning(args, updates)]
-        lines += [f'  warning: {warning}' for warning in found if warning]
-        print('\n'.join(lines), file=sys.stderr)
+        lines = [*folders.describe(args.batch_size), f'  {describe_update(args, world_size(), rate)}']
+        averaging = averaging_warning(args, args.epochs * folders.updates_per_epoch(args))
+        warnings = filter(None, [*folders.warnings(), precision_warning(args), averaging])
+        print('\n'.join([*lines, *(f'  warning: {warning}' for warning in warnings)]), file=sys.stderr)
     folders.check(args.batch_size)
     if args.check_images and is_primary():
         folders.check_images('L' if channels(args) == 1 else 'RGB')
@@ -104,12 +95,12 @@ def check_model(name: str, bulk: bool = False) -> None:
     raise UserError(f'unknown model {name!r}: {hint}')
 
 
-def check_weights(args: argparse.Namespace) -> None:
+def check_weights(args: argparse.Namespace, training: bool) -> None:
     """Raise if published weights are asked for, or needed, that there are not."""
-    path = getattr(args, 'pretrained_path', None)
+    path = args.pretrained_path
     if path and not (args.pretrained and os.path.isfile(path)):
         raise UserError(f'--pretrained-path {path}: expected a file, and --pretrained beside it')
-    needed = args.pretrained or getattr(args, 'checkpoint', None) == ''  # a validation script falls back on them
+    needed = args.pretrained or not (training or args.checkpoint)  # a validation script falls back on them
     if needed and not path and timm.is_model(args.model) and not timm.is_model_pretrained(args.model):
         what = 'leave --pretrained out' if args.pretrained else 'name its weights with --checkpoint'
         raise UserError(f'there are no published weights for {args.model}: {what}')
@@ -119,10 +110,9 @@ def read_checkpoints(args: argparse.Namespace) -> Checkpoint | None:
     """The checkpoint that a run resumes from, starts with or validates, mapped into memory; None without one."""
     checkpoint = None
     for flag in CHECKPOINTS:
-        if not (given := getattr(args, flag, '')):
-            continue
-        checkpoint = Checkpoint.read(given, mmap=True)
-        setattr(args, flag, checkpoint.path)  # in the folder of a run
+        if given := getattr(args, flag):
+            checkpoint = Checkpoint.read(given, mmap=True)
+            setattr(args, flag, checkpoint.path)  # in the folder of a run
     return checkpoint
 
 
@@ -134,18 +124,21 @@ def adopt(checkpoint: Checkpoint, args: argparse.Namespace, given: set[str]) -> 
     size = names.get('input_size')
     if 'img_size' in given and size:  # a network may be tested at another size than it was trained at
         del names['input_size']
-        if not getattr(args, 'input_size', None):
-            args.in_chans = size[0]
+        args.in_chans = size[0] if not args.input_size else args.in_chans
     for key, value in names.items():
-        if value is None or not hasattr(args, key):
-            continue
         said = getattr(args, key)
-        if key not in given or said in (None, '', {}):
+        if value is not None and (key not in given or said in (None, '', {})):
             setattr(args, key, value)
-        elif key in ('model', 'num_classes', 'gp') and checkpoint.description and said != value:
+        elif key in ('model', 'num_classes', 'gp') and checkpoint.description and value not in (None, said):
             raise UserError(
                 f'{flag_name(key)} {said} contradicts {checkpoint.path}, which says {value}: leave the flag out'
             )
+    if checkpoint.has_ema() and not args.use_ema:
+        print(
+            f'note: these are the plain weights of {checkpoint.path}; the figures in the log and summary.csv of its '
+            f'run are those of the averaged ones, which --use-ema takes',
+            file=sys.stderr,
+        )
 
 
 def resumed_rate(checkpoint: Checkpoint) -> float | None:
@@ -156,7 +149,7 @@ def resumed_rate(checkpoint: Checkpoint) -> float | None:
 
 def explain_checkpoint(args: argparse.Namespace, error: Exception) -> str | None:
     """What is wrong with the checkpoint that a script failed to load, or None if that is not why it failed."""
-    path = next((path for path in (getattr(args, flag, '') for flag in CHECKPOINTS) if path), None)
+    path = args.resume or args.initial_checkpoint or args.checkpoint
     if path and isinstance(error, ValueError) and 'criterion' in str(error):
         return f'{path}: {error}'
     if not (path and isinstance(error, RuntimeError) and 'loading state_dict' in str(error)):
@@ -165,9 +158,9 @@ def explain_checkpoint(args: argparse.Namespace, error: Exception) -> str | None
     arch, classes = checkpoint.model or 'another model', checkpoint.num_classes
     if checkpoint.model in (None, args.model) and classes == args.num_classes:
         names = first_names(checkpoint.state_dict(), 3)
-        return f'{checkpoint.path} does not fit --model {args.model}: its weights are named {names}'
+        return f'{path} does not fit --model {args.model}: its weights are named {names}'
     return (
-        f'{checkpoint.path} is a checkpoint of {arch} with {classes or "an unknown number of"} classes, which does not '
+        f'{path} is a checkpoint of {arch} with {classes or "an unknown number of"} classes, which does not '
         f'fit --model {args.model} with {args.num_classes or "its default number of"} classes'
     )
 
@@ -175,16 +168,14 @@ def explain_checkpoint(args: argparse.Namespace, error: Exception) -> str | None
 def check_classes(folders: Folders, args: argparse.Namespace, checkpoint: Checkpoint | None) -> list[str]:
     """The classes in the order of the logits: the checkpoint's where it names them, else those of the folders."""
     names = folders.class_names
-    trained = checkpoint.class_names if checkpoint is not None else None
-    if trained is not None and not getattr(args, 'initial_checkpoint', ''):
-        unknown = sorted(set(names) - set(trained))
-        missing = sorted(set(trained) - set(names)) if getattr(args, 'resume', '') else []
-        if unknown or missing:
-            found = {'new': unknown, 'missing': missing}
-            others = '; '.join(f'{what} {first_names(which)}' for what, which in found.items() if which)
-            raise UserError(f'{folders.root} has other classes than {checkpoint.path}: {others}')
+    trained = checkpoint.class_names if checkpoint is not None and not args.initial_checkpoint else None
+    if trained is not None:
+        missing = set(trained) - set(names) if args.resume else ()
+        found = {'new': set(names) - set(trained), 'missing': missing}
+        if others := [f'{what} {first_names(sorted(which))}' for what, which in found.items() if which]:
+            raise UserError(f'{folders.root} has other classes than {checkpoint.path}: {"; ".join(others)}')
         names = trained
-    if args.num_classes is not None and args.num_classes != len(names):
+    if args.num_classes not in (None, len(names)):
         raise UserError(
             f'--num-classes {args.num_classes} contradicts the data: there are {len(names)} classes in '
             f'{args.class_map or folders.root}. Leave it out, or give a --class-map'

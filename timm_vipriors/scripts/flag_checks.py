@@ -25,7 +25,7 @@ _RANGES: dict[tuple[float, float], str] = {
 }
 
 
-def check_values(args: argparse.Namespace) -> None:
+def check_values(args: argparse.Namespace, training: bool = True) -> None:
     """Raise a UserError for a value that no training or validation can have."""
     check_device(args.device)
     for (lowest, highest), names in _RANGES.items():
@@ -34,29 +34,25 @@ def check_values(args: argparse.Namespace) -> None:
             if isinstance(value, int | float) and not lowest <= value <= highest:
                 limits = f'from {lowest}' if highest == math.inf else f'in {lowest} … {highest}'
                 raise UserError(f'{flag_name(name)} must be {limits}, got {value}')
-    if hasattr(args, 'opt'):
-        check_training_values(args)
-
-
-def check_training_values(args: argparse.Namespace) -> None:
-    """Raise for what timm would refuse late, or with an error that names no flag."""
+    if not training:
+        return
     if args.eval_metric not in ('top1', 'top5', 'loss'):
         raise UserError(f'--eval-metric must be one of top1, top5, loss, got {args.eval_metric!r}')
-    if getattr(args, 'cache_shrink', False) and args.cache == 'off':
+    if args.cache_shrink and args.cache == 'off':
         raise UserError('--cache-shrink needs --cache ram or --cache disk')
     if (args.mixup or args.cutmix) and args.batch_size % 2:
         raise UserError(f'--mixup and --cutmix need an even --batch-size, got {args.batch_size}')
     if args.aa and channels(args) == 1:
         raise UserError(f'--aa {args.aa} needs images of three channels: leave it out, or --in-chans 1')
-    for names, make in (
-        (['opt'], lambda: get_optimizer_class(args.opt.lower().removeprefix('lookahead_'), False)),
-        (['sched'], lambda: _try_schedule(args)),
-        (['aa', 'train_interpolation', 'scale', 'ratio'], lambda: _try_transform(args)),
+    for names, attempt in (
+        ('opt', lambda: get_optimizer_class(args.opt.lower().removeprefix('lookahead_'), False)),
+        ('sched', lambda: _try_schedule(args)),
+        ('aa train_interpolation scale ratio', lambda: _try_transform(args)),
     ):
         try:
-            make()
+            attempt()
         except Exception as e:  # timm has asserts, a KeyError, a ZeroDivisionError, and more
-            flags = ' '.join(f'{flag_name(name)} {getattr(args, name)}' for name in names if getattr(args, name))
+            flags = ' '.join(f'{flag_name(name)} {value}' for name in names.split() if (value := getattr(args, name)))
             raise UserError(f'{flags} cannot be used with the other flags: {first_line(e)}') from e
 
 

@@ -28,24 +28,18 @@ _MOST_LISTED = 20  # broken images
 
 
 def find_images(root: str, split: str, class_map: str = '') -> ReaderImageFolder:
-    """timm's reader of a split.
-
-    Raises:
-        UserError: If there is nothing to read; it says what is missing.
-    """
+    """timm's reader of a split; a UserError says what is missing."""
     if not os.path.exists(root):
         raise UserError(f'the data folder {root} does not exist')
     try:
         register_image_extensions()
         reader = create_dataset('', root=root, split=split, class_map=class_map).reader
-    except (RuntimeError, AssertionError) as e:
-        if class_map and 'class map' in str(e):
-            raise UserError(f'--class-map {class_map}: {e}') from e
-        raise UserError(
-            f'no images for the split {split!r} in {_search_split(root, split)}: expected a folder for each class '
-            f'there, with its images'
-        ) from e
     except Exception as e:  # a tar file or class map that is none can raise anything
+        if isinstance(e, RuntimeError | AssertionError) and not class_map:
+            raise UserError(
+                f'no images for the split {split!r} in {_search_split(root, split)}: expected a folder for each class '
+                f'there, with its images'
+            ) from e
         files = f'{root} with the class map {class_map}' if class_map else root
         raise UserError(f'timm cannot read the images of {files}: {first_line(e)}') from e
     if isinstance(reader, ReaderImageFolder):
@@ -73,24 +67,15 @@ class Folders:
         names = first.class_to_idx if self.are_folders else {}
         self.class_names = sorted(names, key=names.get)
         if '' in names:
-            where = shlex.quote(first.root)
             raise UserError(
                 f'{first.root} has images that lie in no class folder, which training and validation need: '
-                f'`timm-vipriors subset --csv labels.csv --images {where} DATA` makes them of a table of labels, and '
-                f'`timm-vipriors predict` does without'
+                f'`timm-vipriors subset --csv labels.csv --images {shlex.quote(first.root)} DATA` makes them of a '
+                f'table of labels, and `timm-vipriors predict` does without'
             )
-        self.counts = {kind: self._count(reader) for kind, reader in self.readers.items()} if self.are_folders else {}
-
-    @staticmethod
-    def _count(reader: ReaderImageFolder) -> dict[str, int]:
-        """The images of each class that has any."""
-        names = {index: name for name, index in reader.class_to_idx.items()}
-        by_index = Counter(target for _, target in reader.samples)
-        return {names[i]: n for i, n in by_index.items()}
-
-    def number(self, kind: str) -> int:
-        """The images of a split."""
-        return sum(self.counts[kind].values())
+        self.counts: dict[str, Counter[str]] = {}  # of the images of each class that has any
+        for kind, reader in self.readers.items() if self.are_folders else ():
+            names = {index: name for name, index in reader.class_to_idx.items()}
+            self.counts[kind] = Counter(names[target] for _, target in reader.samples)
 
     def check(self, batch_size: int) -> None:
         """Raise if the splits are one folder or share no class, or an epoch would have no batch."""
@@ -113,8 +98,8 @@ class Folders:
         batches, over, devices = self._batches(batch_size)
         if not batches:
             raise UserError(
-                f'{self.number("train")} training images are fewer than one batch of {batch_size}{devices}, and an '
-                f'incomplete batch is dropped: use --batch-size {over} or less'
+                f'{self.counts["train"].total()} training images are fewer than one batch of {batch_size}{devices}, '
+                f'and an incomplete batch is dropped: use --batch-size {over} or less'
             )
 
     def updates_per_epoch(self, args: argparse.Namespace) -> int:
@@ -125,7 +110,7 @@ class Folders:
         """The batches of an epoch on each device, the images that each leaves over, and words for the devices."""
         devices = world_size()
         # the sampler of a distributed run evens the devices out by repeating some
-        batches, over = divmod(-(-self.number('train') // devices), batch_size)
+        batches, over = divmod(-(-self.counts['train'].total() // devices), batch_size)
         return batches, over, f' on each of {devices} devices' if devices > 1 else ''
 
     def describe(self, batch_size: int) -> list[str]:
@@ -134,7 +119,7 @@ class Folders:
         for kind, counts in self.counts.items():
             low, high = min(counts.values()), max(counts.values())
             span = f'{low:,}' if low == high else f'{low:,} to {high:,}'
-            number = f'{self.number(kind):,} images'
+            number = f'{counts.total():,} images'
             rows.append((kind, number, f'{len(counts):,} classes', f'{span} in each', self.readers[kind].root))
         lines = [f'Data in {self.root}', *(f'  {line}' for line in text_table(rows, (0, 3, 4)).splitlines())]
         batches, over, devices = self._batches(batch_size)
@@ -150,22 +135,15 @@ class Folders:
             if skipped := skipped_files(reader.root):
                 found.append(f'{kind}: {describe_skipped(skipped)}')
             if empty:
-                found.append(
-                    f'{kind} has no images of {plural(len(empty), "class", "classes")}: {first_names(sorted(empty))}'
-                )
+                found.append(f'{kind} has no images of {_classes(empty)}')
         if len(self.counts) == 2:
             train, validation = self.counts.values()
             if missing := train.keys() - validation.keys():
-                found.append(
-                    f'{plural(len(missing), "class", "classes")} of train cannot be evaluated, validation has no '
-                    f'images: {first_names(sorted(missing))}'
-                )
+                found.append(_classes(missing, ' of train cannot be evaluated, validation has no images'))
             if unknown := validation.keys() - train.keys():
-                images = sum(validation[name] for name in unknown)
+                images = plural(sum(validation[name] for name in unknown), 'image is', 'images are')
                 found.append(
-                    f'{plural(len(unknown), "class", "classes")} of validation, not in train: '
-                    f'{first_names(sorted(unknown))}; {plural(images, "image is", "images are")} left out of the '
-                    f'evaluation'
+                    f'{_classes(unknown, " of validation, not in train")}; {images} left out of the evaluation'
                 )
         return found
 
@@ -185,14 +163,17 @@ class Folders:
         with ThreadPool(2 * (os.cpu_count() or 1)) as threads:
             errors = [e for e in progress(threads.imap(error, paths, chunksize=16), len(paths), 'Checking images') if e]
         if errors:
-            listed = errors[:_MOST_LISTED]
-            if len(errors) > _MOST_LISTED:
-                listed.append(f'and {len(errors) - _MOST_LISTED:,} more')
+            more = f'\n  and {len(errors) - _MOST_LISTED:,} more' if len(errors) > _MOST_LISTED else ''
             raise UserError(
                 f'{len(errors):,} of {len(paths):,} images cannot be read; replace or remove them:\n  '
-                + '\n  '.join(listed)
+                + '\n  '.join(errors[:_MOST_LISTED])
+                + more
             )
         print(f'  all {len(paths):,} images can be read', file=sys.stderr)
+
+
+def _classes(names: set[str], what: str = '') -> str:
+    return f'{plural(len(names), "class", "classes")}{what}: {first_names(sorted(names))}'
 
 
 def _empty_folders(reader: ReaderImageFolder) -> set[str]:
@@ -207,10 +188,8 @@ def _empty_folders(reader: ReaderImageFolder) -> set[str]:
 
 def averaging_warning(args: argparse.Namespace, updates: int) -> str | None:
     """What is wrong with --model-ema in a run of so many updates: the averages hardly leave the initial weights."""
-    if not args.model_ema or args.model_ema_warmup:
-        return None
     left = args.model_ema_decay**updates
-    if left < 0.05:
+    if not args.model_ema or args.model_ema_warmup or left < 0.05:
         return None
     return (
         f'after {updates:,} updates {percent(left, 0)} of the averaged weights are still the initial ones '
@@ -221,9 +200,7 @@ def averaging_warning(args: argparse.Namespace, updates: int) -> str | None:
 
 def precision_warning(args: argparse.Namespace) -> str | None:
     """What is wrong with the precision that the arguments ask for, or None."""
-    if args.device.startswith('cpu') and args.amp and args.amp_dtype == 'float16':
-        return (
-            '--amp computes in float16, which is slow on the CPU and has no loss scaling there: add --no-amp, or '
-            '--amp-dtype bfloat16'
-        )
-    return None
+    if not (args.device.startswith('cpu') and args.amp and args.amp_dtype == 'float16'):
+        return None
+    slow = '--amp computes in float16, which is slow on the CPU and has no loss scaling there'
+    return f'{slow}: add --no-amp, or --amp-dtype bfloat16'

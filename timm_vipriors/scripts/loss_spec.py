@@ -35,12 +35,7 @@ class LossSpec:
 
     @classmethod
     def from_flags(cls, args: argparse.Namespace) -> 'LossSpec | None':
-        """The loss of --criterion, its kwargs, --hierarchy and --class-weights; None leaves the script's own.
-
-        Raises:
-            UserError: If the flags contradict each other.
-            ValueError, OSError: If the name or an argument is unknown, or the tree cannot be read.
-        """
+        """The loss of --criterion, its kwargs, --hierarchy and --class-weights; None leaves the script's own."""
         name, kwargs, tree = args.criterion, dict(args.criterion_kwargs or {}), args.hierarchy
         balanced = args.class_weights == 'balanced'
         if name is None and (kwargs or tree):
@@ -49,9 +44,9 @@ class LossSpec:
             return None
         ours = '--class-weights' if name is None else '--criterion'
         name = name or 'ce'  # as the script's own
-        if getattr(args, 'jsd_loss', False) or getattr(args, 'bce_loss', False):
+        if args.jsd_loss or args.bce_loss:
             raise UserError(f"{ours} replaces the script's loss: leave --jsd-loss and --bce-loss out")
-        if getattr(args, 'kd_model_name', None):
+        if args.kd_model_name:
             raise UserError(f'{ours} does not work with distillation: leave --kd-model-name out')
         if 'tsl' in name.split('+') and not tree and kwargs.get('tree_start_epoch') is None:
             raise UserError(
@@ -69,10 +64,9 @@ class LossSpec:
         batch_size: int | None = None,
         class_counts: Sequence[int] | None = None,
     ) -> nn.Module:
-        """The loss for a model.
+        """The loss for a model, whose tree has its leaves in the order of `class_names`.
 
-        The tree's leaves are put into the order of `class_names`; `batch_size` is the images of an update, over all
-        devices and accumulated batches (see `CenterLoss`); a balanced loss needs the training images of each class.
+        `batch_size` is the images of an update (see `CenterLoss`); a balanced loss needs those of each class.
         """
         kwargs = dict(self.kwargs)
         if self.hierarchy is not None:

@@ -7,6 +7,13 @@ from ..files import default_workers
 from ..help_formatter import HelpFormatter, make_epilog
 
 DEFAULT_PROB = 0.5  # of LSB swap
+# what `Plugin` and the checks ask for where a script has no such flag: ours in validation, and those of timm's scripts
+# that the bundled ones or other versions of timm do not have
+ABSENT: dict[str, Any] = {
+    **dict(epochs=1, resume='', initial_checkpoint='', checkpoint='', cache='off', cache_shrink=False),
+    **dict(nonfinite='stop', check_images=False, class_weights=None, pretrained_path=None, real_labels=''),
+    **dict(jsd_loss=False, bce_loss=False, kd_model_name=None, naflex_loader=False, train_img_sizes=None),
+}
 SCRIPTS_HINT = (
     "If timm's own script has it, get timm's scripts and point TIMM_SCRIPTS at them: "
     'git clone https://github.com/huggingface/pytorch-image-models && '
@@ -14,10 +21,8 @@ SCRIPTS_HINT = (
 )
 
 _DESCRIPTIONS = {
-    'train': "Train a model: timm's train.py, or where TIMM_SCRIPTS is not set the bundled one, which has a selection "
-    'of its flags. Those of the group timm-vipriors are ours.',
-    'validate': "Measure a model on a split: timm's validate.py, or where TIMM_SCRIPTS is not set the bundled one, "
-    'which has a selection of its flags.',
+    'train': "Train a model by timm's train.py. The flags of the group timm-vipriors are ours.",
+    'validate': "Measure a model on a split by timm's validate.py.",
 }
 _EXAMPLES = {
     'train': [
@@ -33,7 +38,8 @@ _EXAMPLES = {
     ],
 }
 _NOTES = """DATA has a folder for each split, train and validation, and in these a folder for each class. TIMM_SCRIPTS
-is the path of a checkout of pytorch-image-models, of the version of the installed timm."""
+is the path of a checkout of pytorch-image-models, of the version of the installed timm; where it is not set, a bundled
+script runs, which has a selection of the flags."""
 
 
 class ScriptParser(argparse.ArgumentParser):
@@ -211,8 +217,7 @@ def add_our_options(parser: argparse.ArgumentParser) -> None:
     flag(group, '--crop-mode', choices=('squash', 'border', 'center'), help=text)
     text = 'decode each image once for all workers and ranks: in ram for this run, on disk for later ones too'
     flag(group, '--cache', choices=('ram', 'disk', 'off'), default='off', help=text)
-    text = """shrink cached training images to what the random crop can need: large photos take less time and memory,
-    but the crops are not exactly the same"""
+    text = 'shrink cached training images to what the random crop can need: faster, but not exactly the same crops'
     flag(group, '--cache-shrink', action='store_true', help=text)
     text = "log each epoch to TensorBoard, into the run's folder (pip install 'timm-vipriors[logging]')"
     flag(group, '--log-tensorboard', action='store_true', help=text)

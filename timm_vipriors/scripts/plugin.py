@@ -43,7 +43,7 @@ from .learning_rate import effective_batch
 from .loggers import Loggers
 from .loss_spec import LossSpec
 from .nonfinite import LossGuard
-from .ranks import is_primary, rank, world_size
+from .ranks import rank, world_size
 from .saving import LAST, Saver
 from .swap import swap_first
 
@@ -76,7 +76,7 @@ class Plugin:
         self.class_names, self.class_counts = class_names, class_counts
         self.description: dict[str, Any] = {}
         self.saver: Saver | None = None
-        self.guard = LossGuard(skip=getattr(args, 'nonfinite', 'stop') == 'skip')
+        self.guard = LossGuard(skip=args.nonfinite == 'skip')
         self.loggers = Loggers(args)
         self._task: FeatureClassificationTask | None = None
         self._batches: int | None = None
@@ -85,31 +85,29 @@ class Plugin:
     @contextmanager
     def installed(self, script: ModuleType) -> Iterator[None]:
         """Put our parts in the places where a script looks for timm's, and timm's back at the end."""
-        own_utils = dict(
-            CheckpointSaver=self.checkpoint_saver, update_summary=self.update_summary, get_outdir=self.get_outdir
-        )
         parts = dict(
             create_model=self.create_model,
             create_dataset=self.create_dataset,
             create_loader=self.create_loader,
             create_naflex_loader=self.create_naflex_loader,
             ClassificationTask=self.classification_task,
-            utils=SimpleNamespace(**{**vars(utils), **own_utils}),
         )
-        if not hasattr(self.args, 'epochs'):
+        in_utils = dict(
+            CheckpointSaver=self.checkpoint_saver, update_summary=self.update_summary, get_outdir=self.get_outdir
+        )
+        if not hasattr(script, 'train_one_epoch'):  # a validation script; timm's looks `accuracy` up in itself
+            in_utils = dict(accuracy=self.accuracy)
             parts |= dict(validate=partial(self.validate, script.validate), accuracy=self.accuracy)
-            parts['utils'].accuracy = self.accuracy
+        parts['utils'] = SimpleNamespace(**{**vars(utils), **in_utils})
         parts = {name: part for name, part in parts.items() if hasattr(script, name)}
-        saver_log = logging.getLogger(utils.CheckpointSaver.__module__)  # lists the checkpoints after each epoch
-        level = saver_log.level
-        saver_log.setLevel(logging.WARNING)
+        # timm's saver lists the checkpoints after each epoch
+        quiet = mock.patch.object(logging.getLogger(utils.CheckpointSaver.__module__), 'info')
         try:
-            with mock.patch.multiple(script, print=self.print, create=True, **parts):
+            with quiet, mock.patch.multiple(script, print=self.print, create=True, **parts):
                 yield
             if self.saver is not None:
                 self.saver.finish()
         finally:
-            saver_log.setLevel(level)
             self.loggers.close()
             self.guard.close()
             if world_size() > 1:
@@ -117,8 +115,6 @@ class Plugin:
                 # lock while it waits for that thread to end, which it does when the last task is deleted
                 time.sleep(0.1)
             self._task = None
-        if self.guard.skipped and is_primary():
-            _logger.warning(f'{self.guard.skipped} updates in all were skipped: a gradient was not finite')
 
     def print(self, *values: Any, **kwargs: Any) -> None:
         """Python's own, without the JSON that timm's train.py prints at its end, which summary.csv has."""
@@ -134,7 +130,7 @@ class Plugin:
         """The validation script's own, with the balanced accuracy beside the top-1 accuracy."""
         self._validated = []
         results = own(*args, **kwargs)
-        if getattr(self.args, 'real_labels', '') or not self._validated:
+        if self.args.real_labels or not self._validated:
             return results
         correct, targets = (torch.cat(parts).numpy() for parts in zip(*self._validated, strict=True))
         balanced = round(100 * balanced_accuracy(correct, targets), 4)
@@ -173,21 +169,18 @@ class Plugin:
             return dataset
         if isinstance(dataset.reader, ReaderImageFolder):
             drop_hidden(dataset.reader, kwargs.get('class_map'))
-            return CachedImageDataset.of(
-                dataset,
-                getattr(self.args, 'cache', 'off'),
-                shrink=self._shrink() if kwargs.get('is_training') else None,
-            )
-        if getattr(self.args, 'cache', 'off') != 'off':
+            shrink = self._shrink() if kwargs.get('is_training') else None
+            return CachedImageDataset.of(dataset, self.args.cache, shrink=shrink)
+        if self.args.cache != 'off':
             _logger.warning('--cache has no effect: it keeps images of folders, not of archives')
         return StrictImageDataset.of(dataset)
 
     def _shrink(self) -> Shrink | None:
         """What --cache-shrink makes of training images: enough for the crops of the largest size there is."""
-        if not getattr(self.args, 'cache_shrink', False):
+        if not self.args.cache_shrink:
             return None
         config = self.description or timm.data.resolve_data_config(vars(self.args))
-        size = max(*config['input_size'][1:], *(getattr(self.args, 'train_img_sizes', None) or []))
+        size = max(*config['input_size'][1:], *(self.args.train_img_sizes or []))
         if self.args.no_aug:
             return Shrink(size, 1.0, 1.0)
         return Shrink(size, self.args.scale[0], min(self.args.ratio[0], 1 / self.args.ratio[1]))
@@ -205,7 +198,7 @@ class Plugin:
             kwargs['use_multi_epochs_loader'] = True
         with posterize_to_a_bit():
             loader = timm.data.create_loader(*args, is_training=is_training, **kwargs)
-        if not is_training and getattr(self.args, 'epochs', 1) > 1:
+        if not is_training and self.args.epochs > 1:
             if isinstance(loader, PrefetchLoader):
                 loader.loader = KeptBatches(loader.loader)  # before they are made floats
             else:
@@ -223,7 +216,7 @@ class Plugin:
         """Whether a loader may ask for images of an epoch before the script has begun it."""
         return (
             num_workers > 0
-            and not getattr(self.args, 'mixup_off_epoch', 0)  # which ends mixup when the epoch has begun
+            and not self.args.mixup_off_epoch  # which ends mixup when the epoch has begun
             and not isinstance(dataset, IterableDataset)
             and not input_size_choices
             and TIMM_VERSION >= (1, 0, 31)  # before, the loader did not tell the sampler the epoch
@@ -278,22 +271,17 @@ class Plugin:
         return self.saver
 
     def update_summary(
-        self,
-        epoch: int,
-        train_metrics: dict[str, float],
-        eval_metrics: dict[str, float] | None,
-        filename: str,
-        lr: float | None = None,
-        **kwargs: Any,
+        self, epoch: int, train_metrics: dict, eval_metrics: dict | None, filename: str, **kwargs
     ) -> None:
         """timm's `update_summary`, with one header: timm's script writes another after each resume. Logs it, too."""
         if self.saver is not None:
             self.saver.finish()  # at most one record is ahead of the checkpoints
         folder = os.path.dirname(filename)
         kwargs |= dict(write_header=not os.path.exists(filename), log_wandb=self.loggers.start_wandb(folder))
-        utils.update_summary(epoch, train_metrics, eval_metrics, filename, lr=lr, **kwargs)
-        self.loggers.log_tensorboard(folder, epoch, {'train': train_metrics, 'eval': eval_metrics or {}}, lr)
+        utils.update_summary(epoch, train_metrics, eval_metrics, filename, **kwargs)
+        metrics = {'train': train_metrics, 'eval': eval_metrics or {}}
+        self.loggers.log_tensorboard(folder, epoch, metrics, kwargs.get('lr'))
 
     def get_outdir(self, *paths: str, inc: bool = False) -> str:
         """timm's `get_outdir`, but two runs without a name that start in the same second get a folder each."""
-        return utils.get_outdir(*paths, inc=inc or not getattr(self.args, 'experiment', ''))
+        return utils.get_outdir(*paths, inc=inc or not self.args.experiment)

@@ -17,12 +17,12 @@ import torch
 import yaml
 
 from ..data.datasets import CorruptImageError
+from ..environment import checkout_warning, find_in_checkout
 from ..errors import UserError, user_errors
 from ..files import default_workers, first_line, first_names
-from .checkout import find_checkout, find_in_checkout, version_warning
 from .checks import check_run, explain_checkpoint
 from .loss_spec import LossSpec
-from .options import add_our_options, describe
+from .options import ABSENT, add_our_options, describe
 from .plugin import Plugin
 from .ranks import is_primary
 from .saving import LAST, Saver, find_last
@@ -69,12 +69,10 @@ def prepare_script(name: str) -> ModuleType:
 
 def find_script(name: str) -> Path:
     """The script: that of the checkout in `$TIMM_SCRIPTS`, or the bundled one where the variable is not set."""
-    checkout = find_checkout()
-    if checkout is None:
+    path = find_in_checkout(name)
+    if path is None:
         return Path(__file__).with_name(f'{name}.py')
-    path = find_in_checkout(checkout, name)
-    warning = version_warning(checkout, timm.__version__)
-    if warning and is_primary():
+    if (warning := checkout_warning(timm.__version__)) and is_primary():
         print(f'warning: {warning}', file=sys.stderr)
     return path
 
@@ -104,10 +102,11 @@ def parse_args(script: ModuleType) -> argparse.Namespace:
         args = script._parse_args()[0] if hasattr(script, '_parse_args') else script.parser.parse_args()
     except (OSError, TypeError, ValueError, yaml.YAMLError) as e:
         raise UserError(f'--config: {first_line(e)}') from e
-    unknown = vars(args).keys() - {action.dest for action in script.parser._actions}
+    known = {action.dest for action in script.parser._actions}
+    unknown = {name for name, value in vars(args).items() if name not in known and value != ABSENT.get(name, args)}
     if unknown and is_primary():
         print(f'warning: --config has names that are no flags: {first_names(sorted(unknown))}', file=sys.stderr)
-    return args
+    return argparse.Namespace(**{**ABSENT, **vars(args)})
 
 
 def given_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> set[str]:

@@ -8,7 +8,6 @@ import copy
 import glob
 import os
 import re
-from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
@@ -61,8 +60,7 @@ class Saver(utils.CheckpointSaver):
     def _freeze(self, epoch: int) -> None:
         """Put copies of what is to be saved in the place of what training changes."""
         self.finish()
-        bad = next(_not_finite(self.model), None)
-        if bad is not None:
+        if bad := _not_finite(self.model):
             raise UserError(
                 f'epoch {epoch}: {bad} is not finite, so it was not saved; {self._what_is_there()}. A lower --lr or '
                 f'--clip-grad 1 often helps'
@@ -70,8 +68,7 @@ class Saver(utils.CheckpointSaver):
         task, optimizer, scaler = self._live
         states = {ema: _copied(task.get_checkpoint_state(ema=ema, unwrap_fn=self.unwrap_fn)) for ema in (False, True)}
         self.task = SimpleNamespace(get_checkpoint_state=lambda ema=False, **_: states[ema])
-        self.optimizer = _Frozen(optimizer)
-        self.amp_scaler = scaler and _Frozen(scaler)
+        self.optimizer, self.amp_scaler = _frozen(optimizer), scaler and _frozen(scaler)
 
     def _save(self, save_path: str, epoch: int, metric: float | None = None) -> None:
         try:
@@ -129,15 +126,10 @@ class Saver(utils.CheckpointSaver):
             del self._save
 
 
-class _Frozen:
-    """The state of an optimizer or a loss scaler as it was."""
-
-    def __init__(self, thing: Any) -> None:
-        self.state = _copied(thing.state_dict())
-        self.state_dict_key = getattr(thing, 'state_dict_key', None)
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.state
+def _frozen(thing: Any) -> SimpleNamespace:
+    """What a saver takes from an optimizer or a loss scaler, as it is now."""
+    state = _copied(thing.state_dict())
+    return SimpleNamespace(state_dict=lambda: state, state_dict_key=getattr(thing, 'state_dict_key', None))
 
 
 def _copied(state: Any) -> Any:
@@ -172,16 +164,17 @@ def trim_summary(folder: str, epoch: int) -> None:
             partial.write_text(''.join([header, *(kept[number] for number in sorted(kept))]), 'utf-8', newline='')
 
 
-def _not_finite(module: torch.nn.Module) -> Iterator[str]:
-    """Names of parameters and buffers that hold NaN or infinity."""
+def _not_finite(module: torch.nn.Module) -> str | None:
+    """The name of the first parameter or buffer that holds NaN or infinity."""
     tensors = {name: tensor for name, tensor in module.state_dict().items() if tensor.is_floating_point()}
-    if not torch.stack([tensor.float().sum() for tensor in tensors.values()]).isfinite().all():  # the sum may overflow
-        yield from (name for name, tensor in tensors.items() if not torch.isfinite(tensor).all())
+    if torch.stack([tensor.float().sum() for tensor in tensors.values()]).isfinite().all():
+        return None
+    return next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None)  # a sum may overflow
 
 
 def _epoch_and_metric(path: str) -> tuple[int, float | None]:
     try:
-        checkpoint: Mapping[str, Any] = read_checkpoint(path, mmap=True, checksums=False)
+        checkpoint = read_checkpoint(path, mmap=True, checksums=False)
         return int(checkpoint['epoch']), checkpoint.get('metric')
     except (ValueError, KeyError) as e:
         raise UserError(f'{path} is not a checkpoint of a training run: remove it, or resume from another one') from e

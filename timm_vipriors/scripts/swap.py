@@ -19,7 +19,7 @@ def make_swap(args: argparse.Namespace) -> LSBSwap | None:
         if args.lsb_prob != DEFAULT_PROB:
             raise UserError('--lsb-prob needs --lsb-swap K: how many bits to swap, 2 for example')
         return None
-    if getattr(args, 'naflex_loader', False):
+    if args.naflex_loader:
         raise UserError('--lsb-swap does not work with --naflex-loader')
     try:
         return LSBSwap(args.lsb_swap, args.lsb_prob)

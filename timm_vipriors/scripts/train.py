@@ -30,7 +30,7 @@ from timm_vipriors.scripts.options import ScriptParser, add_data_options, add_mo
 
 _logger = logging.getLogger('train')
 
-parser = ScriptParser(description="Train a model from scratch. The flags are a selection of timm's train.py.")
+parser = ScriptParser()
 parser.add_argument('-c', '--config', default='', metavar='FILE', help='YAML file of defaults for the flags below')
 add_data_options(parser, batch_size=128)
 add_model_options(parser)
@@ -49,13 +49,11 @@ def _parse_args() -> tuple[argparse.Namespace, str]:
 def main() -> None:
     utils.setup_default_logging()
     args, args_text = _parse_args()
-    args.data_dir = args.data_dir or args.data
-    args.prefetcher = not args.no_prefetcher
     device = utils.init_distributed_device(args)
     primary = utils.is_primary(args)
     utils.random_seed(args.seed, args.rank)
 
-    # the model
+    # the model, and how it computes
     model = create_model(
         args.model,
         pretrained=args.pretrained,
@@ -80,17 +78,12 @@ def main() -> None:
         model = convert_sync_batchnorm(model)
     if primary:
         _logger.info(f'{args.model}: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters on {device}')
+    amp_dtype = getattr(torch, args.amp_dtype)
+    autocast = partial(torch.autocast, device_type=device.type, dtype=amp_dtype) if args.amp else nullcontext
+    scaled = args.amp and device.type == 'cuda' and amp_dtype == torch.float16
+    loss_scaler = utils.NativeScaler(device=device.type) if scaled else None
 
-    amp_autocast, loss_scaler = nullcontext, None
-    if args.amp:
-        amp_dtype = getattr(torch, args.amp_dtype)
-        amp_autocast = partial(torch.autocast, device_type=device.type, dtype=amp_dtype)
-        if device.type == 'cuda' and amp_dtype == torch.float16:
-            loss_scaler = utils.NativeScaler(device=device.type)
-
-    # the data
     mixup_fn, loader_train, loader_eval = create_data(args, data_config, device)
-    args.lr, _ = learning_rate(args, args.world_size)
 
     # the task: what is learned, and how
     if args.mixup > 0 or args.cutmix > 0:
@@ -100,18 +93,12 @@ def main() -> None:
     else:
         criterion = nn.CrossEntropyLoss()
     task = ClassificationTask(model=model, criterion=criterion.to(device=device), device=device, verbose=primary)
+    args.lr, _ = learning_rate(args, args.world_size)
     optimizer = create_optimizer_v2(task.get_trainable_module(), **optimizer_kwargs(cfg=args), **args.opt_kwargs)
-
     start_epoch = 0
     if args.resume:
-        resumed = resume_task_checkpoint(
-            task,
-            args.resume,
-            optimizer=None if args.no_resume_opt else optimizer,
-            loss_scaler=None if args.no_resume_opt else loss_scaler,
-            log_info=primary,
-        )
-        start_epoch = resumed or 0
+        states = dict(optimizer=optimizer, loss_scaler=loss_scaler) if not args.no_resume_opt else {}
+        start_epoch = resume_task_checkpoint(task, args.resume, **states, log_info=primary) or 0
     start_epoch = args.start_epoch if args.start_epoch is not None else start_epoch
     if args.model_ema:
         task.setup_ema(decay=args.model_ema_decay, use_warmup=args.model_ema_warmup)
@@ -144,11 +131,8 @@ def main() -> None:
         with open(os.path.join(output_dir, 'args.yaml'), 'w') as f:
             f.write(args_text)
     updates_per_epoch = -(-len(loader_train) // args.grad_accum_steps)
-    scheduler, num_epochs = create_scheduler_v2(
-        optimizer,
-        **scheduler_kwargs(args, decreasing_metric=eval_metric == 'loss'),
-        updates_per_epoch=updates_per_epoch,
-    )
+    kwargs = scheduler_kwargs(args, decreasing_metric=eval_metric == 'loss')
+    scheduler, num_epochs = create_scheduler_v2(optimizer, **kwargs, updates_per_epoch=updates_per_epoch)
     if start_epoch > 0 and scheduler is not None:
         scheduler.step_update(start_epoch * updates_per_epoch) if args.sched_on_updates else scheduler.step(start_epoch)
 
@@ -159,8 +143,10 @@ def main() -> None:
                 loader_train.dataset.set_epoch(epoch)
             if hasattr(loader_train.sampler, 'set_epoch'):
                 loader_train.sampler.set_epoch(epoch)
+            if args.mixup_off_epoch and epoch >= args.mixup_off_epoch:
+                (mixup_fn or loader_train).mixup_enabled = False
             train_metrics = train_one_epoch(
-                epoch, task, loader_train, optimizer, args, device, amp_autocast, loss_scaler, scheduler, mixup_fn
+                epoch, task, loader_train, optimizer, args, device, autocast, loss_scaler, scheduler, mixup_fn
             )
             if args.distributed and args.dist_bn:
                 utils.distribute_bn(task.get_trainable_module(), args.world_size, args.dist_bn == 'reduce')
@@ -169,12 +155,12 @@ def main() -> None:
                     scheduler.step(epoch + 1, metric=None)
                 continue  # as timm does: no evaluation, no checkpoint
             eval_metrics, figures = None, []
-            for ema in (False, True) if task.has_ema() else (False,):
-                if loader_eval is None:
+            for ema in (False, True) if loader_eval is not None else ():
+                if ema and not task.has_ema():
                     break
                 if ema and args.distributed and args.dist_bn:
                     utils.distribute_bn(task.get_trainable_module(ema=True), args.world_size, args.dist_bn == 'reduce')
-                eval_metrics = validate(task.get_eval_model(ema=ema), loader_eval, args, device, amp_autocast)
+                eval_metrics = validate(task.get_eval_model(ema=ema), loader_eval, args, device, autocast)
                 figures.append(f'{"averaged weights: " if ema else ""}{eval_metrics[eval_metric]:.2f}')
             metric = (train_metrics if eval_metrics is None else eval_metrics)[eval_metric]
             if primary:
@@ -204,16 +190,18 @@ def create_data(args, data_config, device):
         size, mean, std = (data_config[name] for name in ('input_size', 'mean', 'std'))
         mode = 'RGB' if size[0] == 3 else 'L'
         about = dict(class_map=args.class_map, input_img_mode=mode, seed=args.seed)
-        dataset = create_dataset(args.dataset, args.data_dir, split=split, is_training=is_training, **about)
-        about = dict(mean=mean, std=std, num_workers=args.workers, distributed=args.distributed)
-        kwargs |= dict(pin_memory=args.pin_mem, device=device, use_prefetcher=args.prefetcher)
-        return create_loader(dataset, size, batch_size, is_training=is_training, **about, **kwargs)
+        root = args.data_dir or args.data
+        dataset = create_dataset(args.dataset, root, split=split, is_training=is_training, **about)
+        kwargs |= dict(num_workers=args.workers, distributed=args.distributed, use_prefetcher=not args.no_prefetcher)
+        kwargs |= dict(mean=mean, std=std, device=device, pin_memory=args.pin_mem)
+        return create_loader(dataset, size, batch_size, is_training=is_training, **kwargs)
 
     mixup = None
     if args.mixup > 0 or args.cutmix > 0:
-        how = dict(prob=args.mixup_prob, switch_prob=args.mixup_switch_prob, mode=args.mixup_mode)
         labels = dict(label_smoothing=args.smoothing, num_classes=args.num_classes)
-        mixup = (FastCollateMixup if args.prefetcher else Mixup)(args.mixup, args.cutmix, **how, **labels)
+        make = Mixup if args.no_prefetcher else FastCollateMixup
+        how = dict(prob=args.mixup_prob, switch_prob=args.mixup_switch_prob, mode=args.mixup_mode)
+        mixup = make(args.mixup, args.cutmix, **how, **labels)
     loader_train = loader(
         args.train_split,
         args.batch_size,
@@ -223,26 +211,27 @@ def create_data(args, data_config, device):
         re_count=args.recount,
         auto_augment=args.aa,
         interpolation=(not args.no_aug and args.train_interpolation) or data_config['interpolation'],
-        collate_fn=mixup if args.prefetcher else None,
+        collate_fn=None if args.no_prefetcher else mixup,
         **{name: getattr(args, name) for name in ('no_aug', 'scale', 'ratio', 'hflip', 'vflip', 'color_jitter')},
     )
     loader_eval = None
     if args.val_split:
-        batch_size = args.validation_batch_size or args.batch_size
         crop = {name: data_config[name] for name in ('interpolation', 'crop_pct')}
-        loader_eval = loader(args.val_split, batch_size, is_training=False, **crop)
-    return None if args.prefetcher else mixup, loader_train, loader_eval
+        loader_eval = loader(args.val_split, args.validation_batch_size or args.batch_size, is_training=False, **crop)
+    return mixup if args.no_prefetcher else None, loader_train, loader_eval
+
+
+def to_device(input, target, args, device):
+    """A batch where it is needed; timm's prefetcher has put it there already."""
+    if args.no_prefetcher:
+        input, target = input.to(device), target.to(device)
+    return input.contiguous(memory_format=torch.channels_last) if args.channels_last else input, target
 
 
 def train_one_epoch(
-    epoch, task, loader, optimizer, args, device, amp_autocast, loss_scaler, scheduler, mixup_fn
+    epoch, task, loader, optimizer, args, device, autocast, loss_scaler, scheduler, mixup_fn
 ) -> OrderedDict:
     """Train for an epoch and return its mean loss."""
-    if args.mixup_off_epoch and epoch >= args.mixup_off_epoch:
-        if mixup_fn is not None:
-            mixup_fn.mixup_enabled = False
-        elif args.prefetcher:
-            loader.mixup_enabled = False
     task.get_trainable_module().train()
     losses, started, seen = utils.AverageMeter(), time.time(), 0
     accum = args.grad_accum_steps
@@ -254,15 +243,11 @@ def train_one_epoch(
         need_update = last or (index + 1) % accum == 0
         # the last update may be of fewer batches
         steps = accum if index < len(loader) - len(loader) % accum else len(loader) % accum
-        if not args.prefetcher:
-            input, target = input.to(device), target.to(device)
-            if mixup_fn is not None:
-                input, target = mixup_fn(input, target)
-        if args.channels_last:
-            input = input.contiguous(memory_format=torch.channels_last)
-
+        input, target = to_device(input, target, args, device)
+        if mixup_fn is not None:
+            input, target = mixup_fn(input, target)
         with nullcontext() if need_update else task.no_sync():
-            with amp_autocast():
+            with autocast():
                 loss = task(input, target)['loss'] / steps
             clip = task.get_clip_parameters(exclude_head='agc' in args.clip_mode) if args.clip_grad else None
             if loss_scaler is not None:
@@ -295,16 +280,13 @@ def train_one_epoch(
 
 
 @torch.inference_mode()
-def validate(model, loader, args, device, amp_autocast) -> OrderedDict:
+def validate(model, loader, args, device, autocast) -> OrderedDict:
     """Return the mean cross-entropy and the top-1 and top-5 accuracy in percent."""
     model.eval()
     meters = OrderedDict((name, utils.AverageMeter()) for name in ('loss', 'top1', 'top5'))
     for input, target in loader:
-        if not args.prefetcher:
-            input, target = input.to(device), target.to(device)
-        if args.channels_last:
-            input = input.contiguous(memory_format=torch.channels_last)
-        with amp_autocast():
+        input, target = to_device(input, target, args, device)
+        with autocast():
             output = model(input)
             loss = nn.functional.cross_entropy(output, target)
         values = [loss, *utils.accuracy(output, target, topk=(1, 5))]

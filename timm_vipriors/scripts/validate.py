@@ -17,7 +17,7 @@ from timm_vipriors.scripts.options import ScriptParser, add_data_options, add_mo
 
 _logger = logging.getLogger('validate')
 
-parser = ScriptParser(description="Measure a model on a split. The flags are a selection of timm's validate.py.")
+parser = ScriptParser()
 add_data_options(parser, batch_size=256)
 add_model_options(parser)
 group = parser.add_argument_group('validation')
