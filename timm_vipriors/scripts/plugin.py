@@ -105,8 +105,8 @@ class Plugin:
         try:
             with quiet, mock.patch.multiple(script, print=self.print, create=True, **parts):
                 yield
-            if self.saver is not None:
-                self.saver.finish()
+                if self.saver is not None:
+                    self.saver.finish()
         finally:
             self.loggers.close()
             self.guard.close()
