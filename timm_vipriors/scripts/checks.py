@@ -30,14 +30,8 @@ def check_run(
 ) -> tuple[list[str] | None, list[int] | None]:
     """Check all that a script is about to use, and print what a training run will do.
 
-    Args:
-        name: 'train' or 'validate'.
-        args: The script's arguments; they are completed where the data or the checkpoint says them.
-        given: The arguments that the command line has.
-        resuming: Whether the run's folder may hold its beginning.
-
-    Returns:
-        The classes in the order of the logits and the training images of each, None where the data does not say.
+    The arguments are completed where the data or the checkpoint says them; those in `given` are on the command line.
+    Returns the classes in the order of the logits and the training images of each, None where the data does not say.
     """
     training = name == 'train'
     checkpoint = read_checkpoints(args)

@@ -48,15 +48,9 @@ def find_images(root: str, split: str, class_map: str = '') -> ReaderImageFolder
 
 
 class Folders:
-    """The image folders of a run, by what they are for.
+    """The image folders of a run, by what they are for: `splits` names those of 'train' and 'validation', or one.
 
-    Args:
-        root: The data folder.
-        splits: The names of the splits by their purpose: 'train' and 'validation', or one for a validation script.
-        class_map: The file of --class-map, or ''.
-
-    Attributes:
-        class_names: The classes in the order of their indices, those of the first split.
+    `class_names` are the classes in the order of their indices, those of the first split.
     """
 
     def __init__(self, root: str, splits: dict[str, str], class_map: str = '') -> None:

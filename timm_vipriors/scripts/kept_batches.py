@@ -9,11 +9,9 @@ LIMIT = 256 * 2**20
 
 
 class KeptBatches:
-    """A loader whose batches are kept after the first pass, where they fit; its workers then end.
+    """A loader without random transforms, whose batches are kept after the first pass; its workers then end.
 
-    Args:
-        loader: A DataLoader without random transforms; all its other attributes stay.
-        limit: Bytes to keep at most. A larger set is read in each pass.
+    Where they take more than `limit` bytes, they are read in each pass.
     """
 
     def __init__(self, loader: Any, limit: int = LIMIT) -> None:

@@ -43,7 +43,7 @@ from .learning_rate import effective_batch
 from .loggers import Loggers
 from .loss_spec import LossSpec
 from .nonfinite import LossGuard
-from .ranks import rank, world_size
+from .ranks import is_primary, rank, world_size
 from .saving import LAST, Saver
 from .swap import swap_first
 
@@ -115,6 +115,8 @@ class Plugin:
                 # lock while it waits for that thread to end, which it does when the last task is deleted
                 time.sleep(0.1)
             self._task = None
+        if self.guard.skipped and is_primary():
+            _logger.warning(f'{self.guard.skipped} updates in all were skipped: a gradient was not finite')
 
     def print(self, *values: Any, **kwargs: Any) -> None:
         """Python's own, without the JSON that timm's train.py prints at its end, which summary.csv has."""

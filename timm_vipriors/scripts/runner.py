@@ -32,11 +32,7 @@ NEEDED = ('parser', 'main', 'create_dataset', 'create_loader', 'create_model')  
 
 
 def run(name: str, argv: Sequence[str]) -> int:
-    """Run 'train' or 'validate' with a command line, and return the exit code.
-
-    Raises:
-        UserError: For a mistake in the flags, the data or a checkpoint.
-    """
+    """Run 'train' or 'validate' with a command line, and return the exit code; a UserError says what is wrong."""
     script = prepare_script(name)
     training = name == 'train'
     with mock.patch.object(sys, 'argv', [script.parser.prog, *argv]):
