@@ -135,6 +135,7 @@ def test_a_run_with_a_rate_that_explodes(how, few_digits, tmp_path, monkeypatch,
         assert not list(tmp_path.rglob('*.tar'))
     else:
         assert code == 0
+        assert any('updates in all were skipped' in line for line in err)
         state = read_checkpoint(tmp_path / 'output' / 'train' / 'run' / 'last.pth.tar')['state_dict']
         assert all(value.isfinite().all() for value in state.values())
 
