@@ -5,9 +5,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from timm_vipriors.scripts.runner import add_our_options, load_script
 
 from ..conftest import ROOT
 
@@ -83,3 +86,16 @@ def quick_python():
         finally:
             server.terminate()
             server.wait()
+
+
+@pytest.fixture(scope='session')
+def parsers():
+    """The parser of a script: the bundled one and, where there is a checkout, that of timm's."""
+
+    @cache
+    def parser(path):
+        made = load_script(path).parser
+        add_our_options(made)
+        return made
+
+    return parser

@@ -148,3 +148,5 @@ ROWS: dict[tuple[str, str], Row] = {
     ('effnet_b7_fcl', ''): Row(_kim('b7', 600, 10, 0.949)),
 }  # fmt: skip
 ENSEMBLES = {'ensemble_weighted': 73.08, 'ensemble_plurality': 67.30, 'vipf_ensemble': 73.08, 'kim_ensemble': 67.30}
+# the recipes that can train on the validation images too
+FINAL = sorted({name for name, row in ROWS if row in ('tsl', '50-224') or name.startswith('effnet')})
