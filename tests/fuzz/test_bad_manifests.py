@@ -124,11 +124,3 @@ def test_a_target_that_is_a_link(tmp_path, elsewhere, copy):
         dst.unlink()
         assert _everything(tmp_path) == before
         assert not (tmp_path / 'nowhere').exists()
-
-
-def test_a_target_of_others_is_left_alone(tmp_path, elsewhere):
-    source, before = _source(tmp_path), _everything(elsewhere)
-    for dst in (elsewhere, elsewhere / 'precious.txt'):
-        with pytest.raises(UserError, match='name another'):
-            make_subset(source, dst, {'train': 1}, copy=True)
-        assert _everything(elsewhere) == before

@@ -44,7 +44,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..recipes.ablation import plan_trainings, resolve, run_ablation
+    from ..recipes.ablation import plan_trainings, run_ablation
+    from ..recipes.training import resolve
 
     for flag, value, most in (
         ('--seeds', args.seeds, 10_000),

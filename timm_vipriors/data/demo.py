@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -60,18 +61,19 @@ def make_demo_data(
     root = Path(root)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UserError(f'{root} exists and is not empty: name another folder, or remove it first')
-    make, default = {'digits': (_digits, 50), 'fashion': (_fashion, 10), 'characters': (draw_characters, 3)}[set]
-    samples = make(default if per_class is None else per_class, size, np.random.default_rng(seed))
+    characters = partial(draw_characters, size=size)
+    make, default = {'digits': (_digits, 50), 'fashion': (_fashion, 10), 'characters': (characters, 3)}[set]
+    samples = make(default if per_class is None else per_class, np.random.default_rng(seed))
     first = next(samples)  # errors come before anything is written
 
     root.parent.mkdir(parents=True, exist_ok=True)
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix=f'.{root.name}-', dir=root.parent) as tmp:
         data = Path(tmp, 'data')  # becomes root in one step, so root is never half written
-        for split, label, name, image in (first, *samples):
+        for split, label, name, pixels in (first, *samples):
             folder = data / split / label
             folder.mkdir(parents=True, exist_ok=True)
-            image.save(folder / f'{name}.png')
+            Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC).save(folder / f'{name}.png')
             counts[split] += 1
         if set == 'characters':
             character_tree().save(data / 'hierarchy.json')
@@ -79,7 +81,7 @@ def make_demo_data(
     return tuple(counts.values())
 
 
-def _digits(per_class: int, size: int, rng: np.random.Generator) -> Iterator[Sample]:
+def _digits(per_class: int, rng: np.random.Generator) -> Iterator[Sample]:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
@@ -91,10 +93,10 @@ def _digits(per_class: int, size: int, rng: np.random.Generator) -> Iterator[Sam
     for label in range(10):
         for rank, index in enumerate(order[digits.target[order] == label]):
             pixels = (digits.images[index] * (255 / 16)).round().astype(np.uint8)
-            yield 'train' if rank < per_class else 'validation', str(label), f'{index:04d}', _scaled(pixels, size)
+            yield 'train' if rank < per_class else 'validation', str(label), f'{index:04d}', pixels
 
 
-def _fashion(per_class: int, size: int, rng: np.random.Generator) -> Iterator[Sample]:
+def _fashion(per_class: int, rng: np.random.Generator) -> Iterator[Sample]:
     images, labels = _read_fashion('train')
     if not 1 <= per_class <= 5900:
         raise UserError(f'--per-class must be in 1 … 5900, 100 of the 6,000 being for validation: {per_class}')
@@ -102,9 +104,9 @@ def _fashion(per_class: int, size: int, rng: np.random.Generator) -> Iterator[Sa
     for label, name in enumerate(FASHION_CLASSES):
         for rank, index in enumerate(order[labels[order] == label][: per_class + 100]):
             split = 'train' if rank < per_class else 'validation'
-            yield split, name, f'{index:05d}', _scaled(images[index], size)
+            yield split, name, f'{index:05d}', images[index]
     for index, (pixels, label) in enumerate(zip(*_read_fashion('t10k'), strict=True)):
-        yield 'test', FASHION_CLASSES[label], f'{index:05d}', _scaled(pixels, size)
+        yield 'test', FASHION_CLASSES[label], f'{index:05d}', pixels
 
 
 def _read_fashion(part: str) -> tuple[np.ndarray, np.ndarray]:
@@ -120,7 +122,3 @@ def _read_fashion(part: str) -> tuple[np.ndarray, np.ndarray]:
             f'files in the folder $FASHION_MNIST: {e}'
         ) from None
     return images[16:].reshape(-1, 28, 28), labels[8:]
-
-
-def _scaled(pixels: np.ndarray, size: int) -> Image.Image:
-    return Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC)

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ..errors import UserError
 from ..hierarchy import ClassHierarchy
 
-Sample = tuple[str, str, str, Image.Image]  # split, class, file name without its ending, grey image
+Sample = tuple[str, str, str, np.ndarray]  # split, class, file name without its ending, grey pixels
 
 # Of characters that differ in size alone (C and c) or look the same in two scripts (B and В), there is one.
 CHARACTERS = (
@@ -44,7 +44,7 @@ def character_tree() -> ClassHierarchy:
     return ClassHierarchy.from_groups({class_name(c): groups(c) for c in sorted(CHARACTERS, key=class_name)})
 
 
-def draw_characters(per_class: int, size: int, rng: np.random.Generator) -> Iterator[Sample]:
+def draw_characters(per_class: int, rng: np.random.Generator, size: int) -> Iterator[Sample]:
     """Draw all characters in one random face of each font family.
 
     Raises:
@@ -68,7 +68,7 @@ def draw_characters(per_class: int, size: int, rng: np.random.Generator) -> Iter
     splits = ['train'] * per_class + ['validation'] * tested + ['test'] * tested
     for split, (family, drawn) in zip(splits, fonts.items(), strict=False):
         for character, pixels in zip(CHARACTERS, drawn.astype(np.uint8), strict=True):
-            yield split, class_name(character), family.lower().replace(' ', '-'), Image.fromarray(pixels)
+            yield split, class_name(character), family.lower().replace(' ', '-'), pixels
 
 
 def _find_fonts() -> dict[str, list[str]]:

@@ -1,6 +1,5 @@
 """An ablation: recipes over several seeds, planned, run, and compared in a table."""
 
-import io
 import json
 import math
 import os
@@ -8,20 +7,20 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
 from itertools import combinations, takewhile
 from pathlib import Path
-from typing import Any
 
 from ..errors import UserError
 from ..files import atomic_write, first_names
-from .catalogue import Recipe, find_recipe
+from .catalogue import find_recipe
 from .comparison import Row, compare, format_time, markdown, to_csv
-from .training import Training, default_jobs, resolve, run_trainings
+from .training import Training, default_jobs, run_trainings
 
 _RUN_FLAGS = ('--seed', '--experiment', '--output', '--resume')
-# settings that change nothing in what is learned
-_INDIFFERENT = ('seed', 'experiment', 'output', 'workers', 'log_interval', 'checkpoint_hist', 'validation_batch_size')
+_AVERAGES = (
+    'The accuracy of {} is that of the averaged weights (--model-ema), which stay close to the initial ones in a short '
+    'run without --model-ema-warmup.'
+)
 
 
 def run_ablation(
@@ -74,7 +73,8 @@ def run_ablation(
 
     failed = run_trainings(todo, jobs, report_one)
     if table := compare(_measured(rows, trainings)):
-        text = markdown(table, _averages(trainings[: len(rows)]))
+        averaged = [training.row for training in trainings[: len(rows)] if training.settings['model_ema']]
+        text = markdown(table, _AVERAGES.format(first_names(averaged)) if averaged else '')
         title = f'{os.path.basename(os.path.abspath(data))}, {max(len(row.curves) for row in table)} seeds'
         report(f'\n{text}\n{output}: {", ".join(write_tables(table, text, output, title))}')
     if failed:
@@ -99,23 +99,36 @@ def plan_trainings(
     if taken := [name for flag in flags if (name := flag.partition('=')[0]) in _RUN_FLAGS]:
         raise UserError(f'{taken[0]} is set for every run of an ablation: use --seeds and -o, and leave it out')
     trainings: dict[Path, Training] = {}
-    settings = {}
     for row in rows:
-        variables, recipe, own = _parse(row)
+        try:
+            words = shlex.split(row)
+        except ValueError as e:
+            raise UserError(f'--rows {row!r}: {e}') from None
+        variables = dict(word.split('=', 1) for word in takewhile(re.compile(r'[A-Z_]+=').match, words))
+        name, *own = words[len(variables) :] or ['']
+        recipe = find_recipe(name)
+        # with flags of its own it is not the paper's row any more
+        paper = ('', math.nan) if own else (recipe.fields.get('Compare', ''), recipe.score(variables.get('ROW', '')))
         stem = re.sub(r'[^\w.+=-]+', '_', row).strip('_')
         for seed in seeds:
             folder = output / f'{stem}-seed-{seed}'
             if folder in trainings:
                 raise UserError(f'the rows {trainings[folder].row!r} and {row!r} are alike: name each row once')
             last = ('--seed', str(seed), '--output', str(output), '--experiment', folder.name)
-            trainings[folder] = Training(row, seed, folder, recipe.command(data, *flags, *own, *last), variables)
-        settings[row] = _settings(trainings[folder])
-        if settings[row]['val_split'] == '':
-            raise UserError(f'{row!r} measures no accuracy, as it has no validation split: an ablation compares that')
-    for a, b in combinations(rows, 2):
-        if settings[a] == settings[b]:  # would be a difference of zero, reported as one in the noise
+            command = recipe.command(data, *flags, *own, *last)
+            trainings[folder] = Training(row, seed, folder, command, variables, paper)
+    planned = sorted(trainings.values(), key=lambda training: training.seed)
+    for training in planned[: len(rows)]:
+        if training.settings['val_split'] == '':
+            raise UserError(
+                f'{training.row!r} measures no accuracy, as it has no validation split: an ablation compares that'
+            )
+    for a, b in combinations(planned[: len(rows)], 2):
+        if a.settings == b.settings:  # would be a difference of zero, reported as one in the noise
             override = f' with {shlex.join(flags)} for all rows' if flags else ''
-            raise UserError(f'the rows {a!r} and {b!r} are the same run{override}: leave out what makes them so')
+            raise UserError(
+                f'the rows {a.row!r} and {b.row!r} are the same run{override}: leave out what makes them so'
+            )
     plan = output / 'plan.json'
     if plan.is_file():
         if plan.read_text(encoding='utf-8') != _plan_text(data, flags):
@@ -123,18 +136,7 @@ def plan_trainings(
     # hidden: the plan that another call is writing
     elif output.is_file() or (output.exists() and not all(path.name.startswith('.') for path in output.iterdir())):
         raise UserError(f'{output} is there already and is no folder of an ablation: name another one with -o')
-    return sorted(trainings.values(), key=lambda training: training.seed)
-
-
-def _parse(row: str) -> tuple[dict[str, str], Recipe, list[str]]:
-    """A row's variables, its recipe and its own flags."""
-    try:
-        words = shlex.split(row)
-    except ValueError as e:
-        raise UserError(f'--rows {row!r}: {e}') from None
-    variables = dict(word.split('=', 1) for word in takewhile(re.compile(r'[A-Z_]+=').match, words))
-    name, *own = words[len(variables) :] or ['']
-    return variables, find_recipe(name), own
+    return planned
 
 
 def _plan_text(data: str, flags: Sequence[str]) -> str:
@@ -142,51 +144,15 @@ def _plan_text(data: str, flags: Sequence[str]) -> str:
     return json.dumps({'data': os.path.abspath(data), 'flags': list(flags)}, indent=2) + '\n'
 
 
-def _settings(training: Training) -> dict[str, Any]:
-    """What the flags of a run come to: the last value of each flag that changes what is learned."""
-    from ..scripts.train import parser
-
-    words = resolve(training)
-    with redirect_stderr(io.StringIO()) as said:
-        try:
-            args, others = parser.parse_known_args(words[words.index('train') + 1 :])
-        except SystemExit:
-            raise UserError(f'{training.row!r}: {said.getvalue().strip().rpartition("error: ")[2]}') from None
-    settings = vars(args)
-    name = ''
-    for word in others:  # flags that the bundled script does not have: the last value of each
-        if re.match(r'--?[a-z]', word):
-            name, _, value = word.lstrip('-').replace('-', '_').partition('=')
-            settings[name] = value
-        else:
-            settings[name] = f'{settings.get(name, "")} {word}'.strip()
-    return {name: value for name, value in settings.items() if name not in _INDIFFERENT}
-
-
 def _measured(rows: Sequence[str], trainings: Sequence[Training]) -> list[Row]:
     """The rows of which a run is finished."""
     found = []
     for name in rows:
-        done = [training for training in trainings if training.row == name and training.finished.exists()]
-        curves = {training.seed: training.curve() for training in done}
-        seconds = [json.loads(training.finished.read_text())['seconds'] for training in done]
-        variables, recipe, own = _parse(name)
-        # with flags of its own it is not the paper's row any more
-        paper = ('', math.nan) if own else (recipe.fields.get('Compare', ''), recipe.score(variables.get('ROW', '')))
-        if done:
-            found.append(Row(name, curves, [s for s in seconds if s is not None], *paper))
+        if done := [training for training in trainings if training.row == name and training.finished.exists()]:
+            seconds = [json.loads(training.finished.read_text())['seconds'] for training in done]
+            curves = {training.seed: training.curve() for training in done}
+            found.append(Row(name, curves, [s for s in seconds if s is not None], *done[0].paper))
     return found
-
-
-def _averages(trainings: Sequence[Training]) -> str:
-    """A note on the rows whose accuracy is that of averaged weights; a training of each row is given."""
-    averaged = [training.row for training in trainings if _settings(training)['model_ema']]
-    if not averaged:
-        return ''
-    return (
-        f'The accuracy of {first_names(averaged)} is that of the averaged weights (--model-ema), which stay close to '
-        'the initial ones in a short run without --model-ema-warmup.'
-    )
 
 
 def write_tables(rows: Sequence[Row], text: str, output: Path, title: str) -> list[str]:

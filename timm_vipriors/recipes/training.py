@@ -1,6 +1,8 @@
 """The runs of an ablation: several at a time, resumed from their last checkpoints, and ended as one."""
 
+import io
 import json
+import math
 import os
 import re
 import shlex
@@ -10,13 +12,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 from ..files import atomic_write
 from ..report.runs import read_run
+
+# settings that change nothing in what is learned
+_INDIFFERENT = ('seed', 'experiment', 'output', 'workers', 'log_interval', 'checkpoint_hist', 'validation_batch_size')
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,7 @@ class Training:
     folder: Path  # of its results; what it prints goes to a log of that name
     command: list[str]  # the recipe's command line, without `--resume`
     variables: dict[str, str] = field(default_factory=dict)  # those that stand before the recipe's name
+    paper: tuple[str, float] = ('', math.nan)  # the row that the paper compares it with, and its accuracy in percent
 
     @property
     def log(self) -> Path:
@@ -46,6 +54,26 @@ class Training:
     @property
     def last(self) -> Path:
         return self.folder / 'last.pth.tar'
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What its flags come to: the last value of each flag that changes what is learned."""
+        from ..scripts.train import parser
+
+        words = resolve(self)
+        with redirect_stderr(io.StringIO()) as said:
+            try:
+                args, others = parser.parse_known_args(words[words.index('train') + 1 :])
+            except SystemExit:
+                raise UserError(f'{self.row!r}: {said.getvalue().strip().rpartition("error: ")[2]}') from None
+        settings, name = vars(args), ''
+        for word in others:  # flags that the bundled script does not have
+            if re.match(r'--?[a-z]', word):
+                name, _, value = word.lstrip('-').replace('-', '_').partition('=')
+                settings[name] = value
+            else:
+                settings[name] = f'{settings.get(name, "")} {word}'.strip()
+        return {name: value for name, value in settings.items() if name not in _INDIFFERENT}
 
     def curve(self) -> dict[int, float]:
         """The top-1 accuracy in percent after each epoch that was evaluated, counted from 1."""

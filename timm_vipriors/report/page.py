@@ -12,10 +12,9 @@ from ..files import atomic_write, plural
 from ..hierarchy import ClassHierarchy
 from ..inference.scores import ScoreFile
 from .images import thumbnail
-from .measures import CALIBRATION_BINS, PROBABILITY_FLOOR, Predictions
+from .measures import CALIBRATION_BINS, PROBABILITY_FLOOR, Predictions, TreeFigures, tree_figures
 from .runs import COLUMNS, TrainingRun, read_run
 from .training_images import TrainingImages, training_images
-from .trees import TreeFigures, tree_figures
 
 MAX_RUNS = 8  # as many as the page has colours
 SHOWN = 24  # mistakes

@@ -86,9 +86,6 @@ def _read_settings(path: Path) -> dict:
     if not path.exists():
         return {}
     try:
-        settings = yaml.safe_load(path.read_text(encoding='utf-8'))
+        return dict(yaml.safe_load(path.read_text(encoding='utf-8')))
     except Exception as e:  # a tag with a value that does not fit makes safe_load raise anything
         raise UserError(f'{path} is not the YAML file that a run writes: {" ".join(str(e).split())}') from e
-    if not isinstance(settings, dict):
-        raise UserError(f'{path}: expected a name and a value on each line, got {str(settings)[:80]!r}')
-    return settings
