@@ -29,14 +29,9 @@ class TreeDecisions:
     hard: np.ndarray
 
     def path(self, image: int, label: int | None = None) -> list[tuple[int, float]]:
-        """The decisions that lead an image to a class, from the root down.
+        """The nodes below the root on an image's way to a class, by default that of hard inference, from the root down.
 
-        Args:
-            image: Which of the B.
-            label: The class; by default that of hard inference.
-
-        Returns:
-            The nodes below the root on the way to the class, each with its probability among its siblings.
+        Each comes with its probability among its siblings.
         """
         label = int(self.hard[image]) if label is None else label
         return [(node, float(self.node_probabilities[node, image])) for node in reversed(self.tree.path(label))]

@@ -17,7 +17,6 @@ from ..checkpoint import Checkpoint
 from ..files import atomic_write, name_differences, quoted
 from . import sources, wordnet
 from .drawing import tree_figure, tree_lines
-from .sources import checked_names
 
 _FORMAT = {'format': 'timm-vipriors hierarchy', 'version': 1}
 
@@ -74,11 +73,15 @@ class ClassHierarchy:
         for node, parent in enumerate(self.parents):
             if parent != -1:
                 self._children[parent] += (node,)
-        self.order = self._walk()
+        order, stack = [], [self.root]
+        while stack:
+            order.append(stack.pop())
+            stack += reversed(self._children[order[-1]])
+        self.order = tuple(order)
         if cyclic := set(nodes) - set(self.order):
             raise ValueError(f'expected a tree, got a cycle at or above node {min(cyclic)}')
         leaves = [node for node in nodes if not self._children[node]]
-        self.class_names = checked_names(map(str, leaves) if class_names is None else class_names)
+        self.class_names = sources.checked_names(map(str, leaves) if class_names is None else class_names)
         self.num_classes = len(leaves)
         self.node_names = dict(sorted((node_names or {}).items()))
         if self.num_classes != len(self.class_names):
@@ -144,7 +147,7 @@ class ClassHierarchy:
             >>> ClassHierarchy.from_groups({'cat': ['animal'], 'dog': ['animal'], 'car': []}).node_names
             {3: 'animal'}
         """
-        names = checked_names(groups if class_names is None else class_names)
+        names = sources.checked_names(groups if class_names is None else class_names)
         if differing := name_differences(names, groups):
             raise ValueError(f'the class names are not those of the groups: {differing}')
         return cls(*sources.tree_from_groups(names, groups))
@@ -168,7 +171,9 @@ class ClassHierarchy:
                 or above another one, or there are several roots.
         """
         try:
-            return cls(*sources.tree_from_parents(checked_names(class_names), sources.read_edges(file), join_roots))
+            return cls(
+                *sources.tree_from_parents(sources.checked_names(class_names), sources.read_edges(file), join_roots)
+            )
         except ValueError as e:
             raise ValueError(f'{file}: {e}') from e
 
@@ -211,7 +216,7 @@ class ClassHierarchy:
             >>> tree.reordered(['car', 'cat', 'dog']).parents
             (4, 3, 3, 4, -1)
         """
-        names = checked_names(class_names)
+        names = sources.checked_names(class_names)
         if differing := name_differences(names, self.class_names):
             raise ValueError(f'the classes are not those of the tree: {differing}')
         leaf_of = {name: leaf for leaf, name in enumerate(self.class_names)}
@@ -240,14 +245,6 @@ class ClassHierarchy:
         for node in reversed(self.order[1:]):
             counts[self.parents[node]] += counts[node]
         return tuple(counts)
-
-    def _walk(self) -> tuple[int, ...]:
-        """All nodes that hang below the root, and itself, each before its children."""
-        order, stack = [], [self.root]
-        while stack:
-            order.append(stack.pop())
-            stack += reversed(self._children[order[-1]])
-        return tuple(order)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the hierarchy as a JSON file, which is replaced atomically."""

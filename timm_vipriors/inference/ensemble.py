@@ -5,12 +5,11 @@ The average is that of VIPF §4.4, with weight 3 for the better models and 1 for
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
-from ..files import available_cores, progress
+from ..files import progress
 from .ensemble_result import Ensemble
 from .join import Files, Joined, join_files
 from .metrics import in_top
@@ -125,12 +124,13 @@ def vote(files: Files, threshold: float = 0.7, *, keep_scores: bool = True) -> E
 def _combined(
     joined: Joined, combine: Callable[[list[np.ndarray]], np.ndarray], keep_scores: bool, **about: Any
 ) -> Ensemble:
-    """The ensemble, in one pass over the files by blocks of rows, which threads share: numpy lets them."""
+    """The ensemble, in one pass over the files by blocks of rows."""
     count, shape = len(joined.filenames), (len(joined.members) + 1, len(joined.filenames))  # the ensemble comes last
     kept = np.empty((count, joined.num_classes), np.float32) if keep_scores else None
     predictions, confidences, in_top5 = (np.zeros(shape, dtype) for dtype in (np.int64, np.float32, bool))
-
-    def block(start: int) -> None:
+    step = max(BLOCK_ELEMENTS // joined.num_classes, 1)
+    starts = range(0, count, step)
+    for start in progress(starts, len(starts), 'combining', unit='block'):
         rows = slice(start, start + step)
         parts = [member.read(rows) for member in joined.members]
         parts.append(combine(parts))
@@ -141,12 +141,6 @@ def _combined(
             predictions[i, rows], confidences[i, rows] = best, part[np.arange(len(best)), best]
             if joined.targets is not None:
                 in_top5[i, rows] = in_top(part, joined.targets[rows], 5)
-
-    step = max(BLOCK_ELEMENTS // joined.num_classes, 1)
-    starts = range(0, count, step)
-    with ThreadPoolExecutor(min(available_cores(), 4)) as pool:
-        for _ in progress(pool.map(block, starts), len(starts), 'combining', unit='block'):
-            pass
     return Ensemble(joined, kept, predictions, confidences, in_top5, **about)
 
 

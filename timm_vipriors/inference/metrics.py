@@ -19,16 +19,11 @@ def in_top(scores: np.ndarray, targets: np.ndarray, k: int = 1) -> np.ndarray:
     rows = np.flatnonzero(~right & (targets >= 0))
     rest, target = scores[rows], targets[rows, None]
     own = np.take_along_axis(rest, target, axis=1)
-    above = _counts(rest > own)
+    above = np.count_nonzero(rest > own, axis=1)
     near = np.flatnonzero(above < k)  # only there equal scores matter
-    above[near] += _counts((rest[near] == own[near]) & (np.arange(scores.shape[1]) < target[near]))
+    above[near] += np.count_nonzero((rest[near] == own[near]) & (np.arange(scores.shape[1]) < target[near]), axis=1)
     right[rows] = above < k
     return right
-
-
-def _counts(array: np.ndarray) -> np.ndarray:
-    """How many are true in each row (N,) of an array (N, C), faster than a sum along the axis."""
-    return np.fromiter(map(np.count_nonzero, array), np.int64, len(array))
 
 
 def balanced_accuracy(correct: np.ndarray, targets: np.ndarray) -> float:

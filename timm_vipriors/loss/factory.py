@@ -88,16 +88,9 @@ def _terms(spec: str) -> dict[str, tuple[Callable[..., nn.Module], dict[str, str
 
 
 def check_arguments(spec: str, names: Iterable[str]) -> None:
-    """Check the names of the arguments that `create_loss` is to get, without making the loss.
+    """Raise a ValueError if `create_loss` does not know a spec, or the name of an argument of it.
 
     `num_classes` and `feature_dim`, which a model gives, may still be missing.
-
-    Args:
-        spec: A name that `create_loss` knows.
-        names: Names of arguments, such as the keys of a dict of them.
-
-    Raises:
-        ValueError: If the spec or an argument is not known.
 
     Examples:
         >>> check_arguments('cosine', {'gamma': 2})
