@@ -53,3 +53,11 @@ def test_what_is_done_with_an_image(mode, k):
 def test_boxes_that_are_none():
     with pytest.raises(ValueError, match="'right' is less than 'left'"):
         CachedImage(noise('L')).crop((9, 0, 3, 5))
+
+
+def test_two_swaps():
+    """The second does not undo the first, which may have had more bits."""
+    image, first, second = (CachedImage(noise('RGB', seed=seed)) for seed in range(3))
+    result = image.swapped(first, 4, (0, 0)).swapped(second, 2, (0, 0))
+    expected = lsb_swap(lsb_swap(noise('RGB'), noise('RGB', seed=1), 4), noise('RGB', seed=2), 2)
+    assert np.array_equal(np.asarray(result), expected)

@@ -40,7 +40,7 @@ class CachedImage(Image.Image):
 
     def swapped(self, donor: Image.Image, k: int, corner: tuple[int, int]) -> Image.Image:
         """The image after `lsb_swap`, which is done when its pixels are needed."""
-        if self.pixels is None:
+        if self.pixels is None or self.donor is not None:
             return lsb_swap(self, donor, k, corner)
         pixels = donor.pixels if isinstance(donor, CachedImage) and donor.donor is None else None
         return CachedImage(self.pixels, (np.asarray(donor) if pixels is None else pixels, k, corner))
