@@ -77,3 +77,12 @@ def test_a_font_without_a_glyph_is_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(font_manager, 'findSystemFonts', lambda *args: only)
     with pytest.raises(UserError, match='found 0'):
         make_demo_data(tmp_path / 'd', set='characters')
+
+
+def test_a_font_that_cannot_be_drawn_is_left_out(bundled_fonts, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError('invalid opcode')  # as FreeType says of kanji in some fonts
+
+    monkeypatch.setattr(demo_characters.ImageDraw.ImageDraw, 'text', refuse)
+    with pytest.raises(UserError, match='found 0'):
+        make_demo_data(tmp_path / 'characters', set='characters')

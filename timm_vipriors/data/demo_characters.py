@@ -44,34 +44,36 @@ def character_tree() -> ClassHierarchy:
     return ClassHierarchy.from_groups({class_name(c): groups(c) for c in sorted(CHARACTERS, key=class_name)})
 
 
-def draw_characters(per_class: int, rng: np.random.Generator, size: int) -> Iterator[Sample]:
-    """Draw all characters in one random face of each font family.
+def draw_characters(
+    per_class: int, rng: np.random.Generator, size: int, characters: str = CHARACTERS
+) -> Iterator[Sample]:
+    """Draw all characters in one random face of each font family that has them.
 
     Raises:
         UserError: If fewer than `per_class` + 2 families have all characters.
     """
     if per_class < 1:
         raise UserError(f'--per-class must be at least 1: {per_class}')
-    files = _find_fonts()
+    files = _find_fonts(characters)
     fonts: dict[str, np.ndarray] = {}
     for family in rng.permutation(sorted(files)):
-        drawn = _draw(str(rng.choice(files[family])), size)
+        drawn = _draw(str(rng.choice(files[family])), size, characters)
         # one font under two names, such as Liberation Sans and Arimo, would be in train and in test
         if drawn is not None and not any(np.abs(drawn - other).mean() < 5 for other in fonts.values()):
             fonts[family] = drawn
     if len(fonts) < per_class + 2:
         raise UserError(
-            f'expected {per_class + 2} font families that have all {len(CHARACTERS)} characters, found {len(fonts)}: '
+            f'expected {per_class + 2} font families that have all {len(characters)} characters, found {len(fonts)}: '
             'lower --per-class or install more (apt-get install fonts-dejavu fonts-freefont-ttf fonts-noto-core)'
         )
     tested = min(_MOST_FAMILIES, (len(fonts) - per_class) // 2)
     splits = ['train'] * per_class + ['validation'] * tested + ['test'] * tested
     for split, (family, drawn) in zip(splits, fonts.items(), strict=False):
-        for character, pixels in zip(CHARACTERS, drawn.astype(np.uint8), strict=True):
+        for character, pixels in zip(characters, drawn.astype(np.uint8), strict=True):
             yield split, class_name(character), family.lower().replace(' ', '-'), pixels
 
 
-def _find_fonts() -> dict[str, list[str]]:
+def _find_fonts(characters: str) -> dict[str, list[str]]:
     """Font files that have all characters, by family; matplotlib finds them on every system."""
     try:
         from matplotlib import font_manager, get_data_path
@@ -84,18 +86,21 @@ def _find_fonts() -> dict[str, list[str]]:
             font = FT2Font(path)
         except RuntimeError:  # FreeType cannot read it
             continue
-        if set(map(ord, CHARACTERS)) <= font.get_charmap().keys():
+        if set(map(ord, characters)) <= font.get_charmap().keys():
             families.setdefault(font.family_name, []).append(path)
     return families
 
 
-def _draw(path: str, size: int) -> np.ndarray | None:
-    """All characters (C, size, size), black on white; None if the font leaves one empty or two alike."""
+def _draw(path: str, size: int, characters: str) -> np.ndarray | None:
+    """All characters (C, size, size), black on white; None if it cannot draw one, or draws nothing or two alike."""
     font = ImageFont.truetype(path, round(0.66 * size))
     images = []
-    for character in CHARACTERS:
+    for character in characters:
         image = Image.new('L', (size, size), 255)
-        ImageDraw.Draw(image).text((size / 2, 0.74 * size), character, fill=0, font=font, anchor='ms')
+        try:
+            ImageDraw.Draw(image).text((size / 2, 0.74 * size), character, fill=0, font=font, anchor='ms')
+        except OSError:  # a glyph with instructions that FreeType refuses
+            return None
         images.append(image)
     different = {image.tobytes() for image in images if image.getextrema() != (255, 255)}
     return np.stack(images).astype(np.float32) if len(different) == len(images) else None
