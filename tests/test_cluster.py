@@ -67,6 +67,17 @@ def test_the_jobs_ask_for_one_task_on_a_node():
         subprocess.run(['bash', '-n'], input=text, text=True, check=True)
 
 
+def test_the_container_has_what_the_package_needs():
+    """Its Python is new enough, no other torch is in it, and the extras exist."""
+    lines = re.search('```dockerfile\n(.*?)```', PAGE, re.DOTALL)[1].splitlines()
+    project = (ROOT / 'pyproject.toml').read_text()
+    version = re.fullmatch(r'FROM python:3\.(\d+)-slim', lines[0])[1]
+    assert int(version) >= int(re.search(r'requires-python = ">=3\.(\d+)"', project)[1])
+    folder, extras = re.fullmatch(r"RUN pip install --no-cache-dir '(.*)\[(.*)\]'", lines[2]).groups()
+    assert lines[1] == f'COPY . {folder}' and len(lines) == 3
+    assert all(re.search(rf'^{extra} = \[', project, re.MULTILINE) for extra in extras.split(','))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(('job', 'nodes', 'devices'), [('one node', 1, 2), ('several nodes', 2, 1)])
 def test_two_processes(sbatch, tmp_path, job, nodes, devices):

@@ -4,7 +4,9 @@ import re
 import shlex
 import subprocess
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import timm_vipriors
 from timm_vipriors.cli import main
@@ -27,13 +29,32 @@ def test_python_blocks_run(block):
     exec(compile(block, 'README.md', 'exec'), {})
 
 
+def odd_picture(path, folder):
+    """Write a digit into a folder, larger, with one of the names and forms that photos have."""
+    folder.mkdir(parents=True, exist_ok=True)
+    image = Image.open(path).convert('L').resize((48, 40))
+    number = len(list(folder.iterdir()))
+    if number % 5 == 0:
+        image.convert('CMYK').save(folder / f'IMG {number}.JPG')
+    elif number % 5 == 1:
+        turned = Image.Exif()
+        turned[0x0112] = 6  # to be shown turned by 90 degrees
+        image.convert('RGB').save(folder / f'gedreht-ö {number}.Jpeg', exif=turned)
+    elif number % 5 == 2:
+        Image.fromarray(np.asarray(image).astype(np.uint16) * 257).save(folder / f"16 bit's {number}.png")
+    elif number % 5 == 3:
+        image.save(folder / f'写真 ({number}).gif')
+    else:
+        image.convert('RGBA').save(folder / f'a,b;{number}.webp')
+
+
 def test_own_images(tmp_path, monkeypatch, capsys):
-    """The five commands print what the page shows, but for the numbers."""
+    """The five commands print what the page shows, but for the numbers: with pictures as people have them."""
     make_demo_data(tmp_path / 'digits', per_class=5)
-    (tmp_path / 'PHOTOS').symlink_to('digits/train')
-    (tmp_path / 'NEW').mkdir()
+    for path in (tmp_path / 'digits' / 'train').glob('*/*'):
+        odd_picture(path, tmp_path / 'PHOTOS' / f"Größe {path.parent.name}, Anna's (neu)")
     for name in '012':
-        (tmp_path / 'NEW' / f'{name}.png').symlink_to(next((tmp_path / 'digits' / 'validation' / name).iterdir()))
+        odd_picture(next((tmp_path / 'digits' / 'validation' / name).iterdir()), tmp_path / 'NEW')
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv('TIMM_SCRIPTS', raising=False)
     block = re.search(r'<!-- own images -->\n```console\n(.*?)```', README, re.DOTALL)[1].replace('\\\n', '')
@@ -48,7 +69,7 @@ def test_own_images(tmp_path, monkeypatch, capsys):
 
 def test_commands_exist():
     lines = command_lines(README)
-    assert len([words for words in lines if words[0] == 'timm-vipriors']) == 6
+    assert len([words for words in lines if words[0] == 'timm-vipriors']) == 9
     for words in lines:
         check_command(words)
 

@@ -51,7 +51,10 @@ def find_checkpoint(path: str | os.PathLike) -> str:
     for name in (*_OF_A_RUN, *HUB_WEIGHTS):
         if os.path.isfile(os.path.join(path, name)):
             return os.path.join(path, name)
-    raise FileNotFoundError(f'{path} has no checkpoint: expected {" or ".join(_OF_A_RUN)} in the folder of a run')
+    raise FileNotFoundError(
+        f'{path} has no checkpoint: expected {" or ".join(_OF_A_RUN)} in the folder of a run, or config.json '
+        f'and {" or ".join(HUB_WEIGHTS)} in one of the hub'
+    )
 
 
 @dataclass(frozen=True, eq=False)

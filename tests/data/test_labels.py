@@ -60,7 +60,11 @@ def test_tables_that_say_the_same(images, text, columns):
         ('file,label\n0.jpg,..\n', "the label '..' cannot be the name of a folder"),
         ('file,label\n0.jpg,cat\n1.JPG,Cat\n', 'differ only in letter case'),
         ('a,b,c\n0.jpg,1,2\n', 'columns a, b, c, and which one has the label of the images is not clear: .*--columns'),
-        ('a,b\nx,y\n', r'columns a, b, and which one has the file of an image in .* \(--images\) is not clear'),
+        (
+            'a,b\nx,y\n',
+            'columns a, b, and none has a file of an image in .*: name the folder of the images with --images',
+        ),
+        ('0.jpg,cat\n1.JPG,dog\n', "begins with the image '0.jpg': put a header above it, such as file,label"),
         ('file,label\n0.jpg,"cat\n', 'is no CSV file'),
     ],
 )

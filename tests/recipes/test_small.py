@@ -62,6 +62,29 @@ def test_bad_data(tmp_path, capsys, made, sentence):
     assert sentence in capsys.readouterr().err
 
 
+def test_a_folder_without_splits(tmp_path, capsys):
+    """Not trained on and evaluated with the same images: the command that makes splits."""
+    for name in 'ab':
+        (tmp_path / 'my photos' / name).mkdir(parents=True)
+        Image.new('RGB', (8, 8)).save(tmp_path / 'my photos' / name / '1.png')
+    assert main(['suggest', str(tmp_path / 'my photos')]) == 2
+    err = capsys.readouterr().err
+    assert "has no folder for the split 'train'" in err
+    assert f"`timm-vipriors subset '{tmp_path}/my photos' '{tmp_path}/my photos-split' --splits train=80%" in err
+
+
+def test_a_heic_photo_with_the_ending_of_a_jpeg(tmp_path, capsys):
+    for name in 'ab':
+        (tmp_path / 'train' / name).mkdir(parents=True)
+        Image.new('RGB', (8, 8)).save(tmp_path / 'train' / name / '1.jpg')
+    (tmp_path / 'train' / 'b' / 'IMG 2.jpg').write_bytes(b'\0\0\0\x18ftypheic' + bytes(50))
+    assert main(['suggest', str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert (
+        'IMG 2.jpg is not an image that Pillow can read; by its content it is a HEIC photo or a video: convert' in err
+    )
+
+
 def test_the_recipe_passes_flags_on(tmp_path):
     line = dry_run('small', 'd', '--fast', '--seed', 3, cwd=tmp_path, NAME='mine')[0]
     assert line[-8:] == ['suggest', 'd', '--run', '--experiment', 'mine', '--fast', '--seed', '3']

@@ -67,6 +67,7 @@ def test_one_check_of_each_kind_with_either_script(fails, few_digits, scripts, t
 
 def test_models_and_weights(train_fails, fails, few_digits):
     assert 'timm.list_models() lists what there is' in train_fails('--model', 'zzzzzzz')
+    assert 'name what to measure: --checkpoint with a file' in fails('validate', few_digits)
     line = fails('validate', few_digits, '--model', 'dsk_resnext50_32x4d')
     assert 'there are no published weights for dsk_resnext50_32x4d: name its weights with --checkpoint' in line
 

@@ -38,7 +38,7 @@ _MOST = 3  # classes that are printed of an image
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    from ..scripts.options import add_image_options, add_model_options, flag
+    from ..scripts.options import add_crop_mode, add_image_options, add_model_options, flag
 
     parser = add_parser(commands, 'predict', run, __doc__, _EXAMPLES, _NOTES)
     parser.add_argument('data', nargs='+', metavar='DATA', help='folder of images, or image files')
@@ -57,7 +57,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     classes = "the model's classes in order, if the checkpoint names none: a file with one a line, or a data folder"
     flag(group, '--classes', metavar='FILE', help=classes)
     add_image_options(group, batch_size=128)
-    flag(group, '--crop-mode', choices=('squash', 'border', 'center'), help='how the evaluated image is resized')
+    add_crop_mode(group)
     add_model_options(parser)
     flag(parser, '--reparam', action='store_true', help='fuse what can be fused first')
     parser.set_defaults(model=None, device=None)

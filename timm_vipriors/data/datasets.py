@@ -21,6 +21,7 @@ from ..files import first_line, first_names, plural
 
 Sides = Callable[[int, int], tuple[int, int]]
 _PHOTOGRAPHS = 'AVIF BMP DIB GIF HEIF JPEG JPEG2000 JXL MPO PNG PPM QOI TGA TIFF WEBP'.split()
+_PHOTOS = {'.arw', '.cr2', '.cr3', '.dng', '.heic', '.heif', '.nef'}  # of phones and cameras, not read by Pillow alone
 
 
 class CorruptImageError(Exception):
@@ -178,11 +179,12 @@ def describe_skipped(skipped: Counter[str]) -> str:
     """A line for the files that are not read as images.
 
     Examples:
-        >>> describe_skipped(Counter({'.txt': 2, '.raw': 1}))
-        'skipped 3 files whose endings are not those of images: .txt (2), .raw (1)'
+        >>> describe_skipped(Counter({'.txt': 2, '.heic': 1}))
+        'skipped 3 files whose endings are not those of images: .txt (2), .heic (1); convert photos to JPEG'
     """
     endings = first_names(f'{ending} ({count:,})' for ending, count in skipped.most_common())
-    return f'skipped {plural(skipped.total(), "file")} whose endings are not those of images: {endings}'
+    hint = '; convert photos to JPEG' if _PHOTOS & skipped.keys() else ''
+    return f'skipped {plural(skipped.total(), "file")} whose endings are not those of images: {endings}{hint}'
 
 
 def drop_hidden(reader: ReaderImageFolder, class_map: Any = None) -> None:

@@ -102,16 +102,22 @@ def _rows(path: str) -> list[tuple[int, list[str]]]:
 
 def _found(header: list[str], rows: list, images: str, name: str) -> tuple[str, str]:
     """The names of the two columns."""
+    if image := next((cell for cell in header if _find(images, cell)), None):  # the first one would be lost
+        raise UserError(f'{name} begins with the image {image!r}: put a header above it, such as file,label')
     values = [cells for _, cells in rows[:20] if len(cells) == len(header)]
     files = [sum(_find(images, value) is not None for value in column) for column in zip(*values, strict=True)]
-    file = header[files.index(max(files))] if any(files) else None
+    if not any(files):
+        raise UserError(
+            f'{name} has the columns {first_names(header, 20)}, and none has a file of an image in {printable(images)} '
+            f'in its first rows: name the folder of the images with --images, or both columns with --columns FILE,LABEL'
+        )
+    file = header[files.index(max(files))]
     others = [column for column in header if column != file]
     labels = [column for column in others if len(others) == 1 or column.lower() in _LABELS]
-    if file is None or len(labels) != 1:
-        what = 'label of the images' if file else f'file of an image in {images} (--images)'
+    if len(labels) != 1:
         raise UserError(
-            f'{name} has the columns {first_names(header, 20)}, and which one has the {what} is not clear: name both '
-            f'with --columns FILE,LABEL'
+            f'{name} has the columns {first_names(header, 20)}, and which one has the label of the images is not '
+            f'clear: name both with --columns FILE,LABEL'
         )
     return file, labels[0]
 

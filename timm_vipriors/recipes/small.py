@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import timm
 import torch
-from PIL import Image
 from torch.nn import functional as F
 
+from ..data.datasets import CorruptImageError, decode
 from ..errors import UserError
 from ..files import available_cores
-from ..scripts.folders import find_images
+from ..scripts.folders import check_split, find_images
 
 _MODEL = 'sk_resnext50_32x4d'  # of VIPF Table 1; the evidence has no row that is above it by more than the noise
 # the same blocks, one a stage and narrow: 0.5 million parameters
@@ -52,9 +52,10 @@ class Facts:
         """Count the images of a split and open some of them.
 
         Raises:
-            UserError: If there are none, or fewer than two classes.
+            UserError: If there are none, there is no folder for the split, or there are fewer than two classes.
         """
         samples = find_images(root, split).samples
+        check_split(root, split, 'train')
         counts = Counter(target for _, target in samples)
         if len(counts) < 2:
             raise UserError(
@@ -64,11 +65,12 @@ class Facts:
         chosen = np.unique(np.linspace(0, len(samples) - 1, _SAMPLE, dtype=int))
         for path, _ in (samples[i] for i in chosen):
             try:
-                with Image.open(path) as image:
-                    sides.append(min(image.size))
-                    low, high = np.sort(np.asarray(image.convert('RGB').resize((8, 8)), dtype=int), axis=2).T[[0, 2]]
-            except OSError as e:
-                raise UserError(f'{path} cannot be read: {e}; replace or remove it') from e
+                with open(path, 'rb') as file:
+                    image = decode(file, path, 'RGB')
+            except (CorruptImageError, OSError) as e:
+                raise UserError(f'{e}; --check-images in training lists all such files') from e
+            sides.append(min(image.size))
+            low, high = np.sort(np.asarray(image.resize((8, 8)), dtype=int), axis=2).T[[0, 2]]
             gray &= bool((high - low).max() < 8)
         seconds = (time.perf_counter() - start) / len(chosen)
         return cls(len(samples), len(counts), min(counts.values()), int(np.median(sides)), gray, seconds)
@@ -120,7 +122,7 @@ def choose(facts: Facts, minutes: float | None = None, device: str | None = None
         why_epochs = 'no more than 1,000, though there is time for more'
     elif affordable < 5:
         why_epochs = f'the least that makes sense; takes longer than {minutes:.3g} minutes here'
-    model = f'--model {_MODEL} --model-kwargs '.split() + [f'{k}={v!r}'.replace(' ', '') for k, v in _NARROW.items()]
+    model = f'--model {_MODEL} --model-kwargs '.split() + [_argument(*item) for item in _NARROW.items()]
     return [
         Choice(
             tuple(model if narrow else model[:2]),
@@ -182,6 +184,11 @@ def step_seconds(size: int, batch: int, classes: int, narrow: bool, device: str)
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
     return min(times)
+
+
+def _argument(name: str, value: object) -> str:
+    """A model's argument with double quotes, since the shell's are single ones."""
+    return f'{name}={value!r}'.replace(' ', '').replace("'", '"')
 
 
 def _batch_size(images: int, most: int) -> int:

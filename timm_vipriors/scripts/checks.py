@@ -37,6 +37,11 @@ def check_run(
     checkpoint = read_checkpoints(args)
     if not training and checkpoint is not None:
         adopt(checkpoint, args, given)
+    if not (training or checkpoint is not None or given & {'model', 'pretrained'}):
+        raise UserError(
+            'name what to measure: --checkpoint with a file or the folder of a run, or --model NAME for the weights '
+            'that timm publishes'
+        )
     check_model(args.model, bulk=not training)
     check_weights(args, training)
     check_values(args, training)

@@ -47,6 +47,18 @@ def find_images(root: str, split: str, class_map: str = '') -> ReaderImageFolder
     return reader
 
 
+def check_split(root: str, split: str, kind: str) -> None:
+    """Raise if timm would take the whole of a data folder for one of its splits."""
+    if os.path.isdir(root) and _search_split(root, split) == root:
+        photos = _search_split(root, 'train')  # the folder itself where it has no splits
+        line = shlex.join(['timm-vipriors', 'subset', photos, f'{os.path.normpath(root)}-split'])
+        raise UserError(
+            f'{root} has no folder for the split {kind!r}: expected {root}/train and {root}/validation, each with a '
+            f"folder for each class (--val-split '' trains without validation); `{line} --splits "
+            f'train=80%,validation=20%` makes one'
+        )
+
+
 class Folders:
     """The image folders of a run, by what they are for: `splits` names those of 'train' and 'validation', or one.
 
@@ -75,14 +87,7 @@ class Folders:
         """Raise if the splits are one folder or share no class, or an epoch would have no batch."""
         if len(self.readers) > 1:
             for kind, split in self.splits.items():
-                if os.path.isdir(self.root) and _search_split(self.root, split) == self.root:
-                    photos = _search_split(self.root, 'train')  # the folder itself where it has no splits
-                    line = shlex.join(['timm-vipriors', 'subset', photos, f'{os.path.normpath(self.root)}-split'])
-                    raise UserError(
-                        f'{self.root} has no folder for the split {kind!r}: expected {self.root}/train and '
-                        f"{self.root}/validation, each with a folder for each class (--val-split '' trains without "
-                        f'validation); `{line} --splits train=80%,validation=20%` makes one'
-                    )
+                check_split(self.root, split, kind)
             train, validation = (set(counts) for counts in self.counts.values())
             if not train & validation:
                 raise UserError(

@@ -98,6 +98,12 @@ def add_image_options(group: Any, batch_size: int) -> None:
     flag(group, '-j', '--workers', type=int, default=default_workers(), help='data loader processes')
 
 
+def add_crop_mode(group: Any) -> None:
+    """Add the flag apart from those of images: timm's validate.py has it and its train.py has not."""
+    text = "how the evaluated image is resized (default: the model's own)"
+    flag(group, '--crop-mode', choices=('squash', 'border', 'center'), help=text)
+
+
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Flags of the model and of where and how it computes."""
     group = parser.add_argument_group('model')
@@ -213,8 +219,7 @@ def add_our_options(parser: argparse.ArgumentParser) -> None:
     flag(group, '--class-weights', choices=('balanced',), help=text)
     flag(group, '--lsb-swap', type=int, default=0, metavar='K', help='swap the K lowest bits of training images')
     flag(group, '--lsb-prob', type=float, default=DEFAULT_PROB, metavar='P', help='probability of a swap')
-    text = "how the evaluated image is resized (default: the model's own)"
-    flag(group, '--crop-mode', choices=('squash', 'border', 'center'), help=text)
+    add_crop_mode(group)
     text = 'decode each image once for all workers and ranks: in ram for this run, on disk for later ones too'
     flag(group, '--cache', choices=('ram', 'disk', 'off'), default='off', help=text)
     text = 'shrink cached training images to what the random crop can need: faster, but not exactly the same crops'

@@ -13,7 +13,7 @@ from timm.data import create_dataset, create_loader, resolve_data_config
 from timm.models import create_model, load_checkpoint
 from timm.utils import reparameterize_model
 
-from timm_vipriors.scripts.options import ScriptParser, add_data_options, add_model_options, flag
+from timm_vipriors.scripts.options import ScriptParser, add_crop_mode, add_data_options, add_model_options, flag
 
 _logger = logging.getLogger('validate')
 
@@ -23,7 +23,7 @@ add_model_options(parser)
 group = parser.add_argument_group('validation')
 flag(group, '--split', type=str, default='validation', help='split to measure on')
 flag(group, '--checkpoint', default='', metavar='FILE', help='checkpoint of the model')
-flag(group, '--crop-mode', choices=('squash', 'border', 'center'), help='how the evaluated image is resized')
+add_crop_mode(group)
 flag(group, '--use-ema', action='store_true', help="the checkpoint's averaged weights, if it has them")
 flag(group, '--reparam', action='store_true', help='fuse the model first')
 flag(group, '--log-freq', type=int, default=10, help='batches between two lines of the log')
