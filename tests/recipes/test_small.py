@@ -6,6 +6,7 @@ from PIL import Image
 
 from timm_vipriors.cli import main
 from timm_vipriors.data import make_demo_data
+from timm_vipriors.recipes import small
 from timm_vipriors.recipes.small import Facts, choose
 
 from .running import dry_run
@@ -24,8 +25,27 @@ def test_an_epoch_leaves_less_than_a_tenth_out(images):
 
 
 @pytest.mark.parametrize(('side', 'size'), [(8, 32), (28, 32), (64, 64), (100, 96), (375, 128)])
-def test_image_size_is_that_of_the_data(side, size):
+def test_image_size_is_that_of_the_data(monkeypatch, side, size):
+    monkeypatch.setattr(small, 'step_seconds', lambda *_: 0.01)
     assert flags_of(Facts(64, 2, 32, side, True), minutes=0.5)['--img-size'] == str(size)
+
+
+@pytest.mark.parametrize(
+    ('minutes', 'size', 'epochs'),
+    # 4 steps of 1 s at 128 pixels: (45 minutes - 10) / (4 (size / 128)²), and 64 pixels are the least
+    [(6, '128', 65), (5, '96', 95), (2.5, '64', 102), (1, '64', 35)],
+)
+def test_images_are_smaller_where_epochs_would_be_few(monkeypatch, minutes, size, epochs):
+    monkeypatch.setattr(small, 'step_seconds', lambda size, *_: (size / 128) ** 2)
+    flags = flags_of(Facts(128, 8, 16, 600, False), minutes=minutes)
+    assert (flags['--img-size'], int(flags['--epochs'])) == (size, epochs)
+
+
+def test_large_photos_are_kept_small(monkeypatch):
+    monkeypatch.setattr(small, 'step_seconds', lambda *_: 0.01)
+    assert '--cache-shrink' not in flags_of(Facts(64, 2, 32, 375, False), minutes=1)
+    flags = flags_of(Facts(64, 2, 32, 2000, False, seconds=0.1), minutes=1)
+    assert flags['--cache'] == 'ram' and '--cache-shrink' in flags
 
 
 def test_epochs_follow_time():

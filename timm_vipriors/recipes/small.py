@@ -25,6 +25,7 @@ _NARROW = {
     'block_args': {'sk_kwargs': {'rd_ratio': 0.125, 'rd_divisor': 8, 'split_input': False}},
 }
 _SAMPLE = 64  # images that are opened
+_FEWEST_EPOCHS = 60  # on few images shorter runs lose more than smaller images do
 
 
 @dataclass(frozen=True)
@@ -110,12 +111,21 @@ def choose(facts: Facts, minutes: float | None = None, device: str | None = None
     on_gpu = device != 'cpu'
     largest = 224 if on_gpu else 128
     size = min(largest, max(32, round(facts.side / 32) * 32))
-    narrow = not on_gpu or size < 96
     batch = _batch_size(facts.images, 128 if on_gpu and facts.images > 5000 else 32)
     steps = facts.images // batch
-    seconds = step_seconds(size, batch, facts.classes, narrow, device) + batch * facts.seconds / available_cores()
-    # a quarter for the evaluation and for what the measurement misses, and some seconds for the start
-    affordable = (0.75 * 60 * minutes - 10) / (steps * seconds)
+    # a quarter for the evaluation and for what the measurement misses, some seconds for the start; images are read once
+    available = 0.75 * 60 * minutes - 10 - facts.images * facts.seconds / available_cores()
+    why_size = f'images have a shorter side of {facts.side} pixels (median), at most {largest} on this device'
+    while True:
+        narrow = not on_gpu or size < 96
+        seconds = step_seconds(size, batch, facts.classes, narrow, device)
+        affordable = available / (steps * seconds)
+        if size <= 64 or affordable >= _FEWEST_EPOCHS:
+            break
+        why_size = (
+            f'larger images would leave time for {max(0, int(affordable))} epochs here, fewer than {_FEWEST_EPOCHS}'
+        )
+        size = max(64, size * 3 // 128 * 32)  # three quarters, in whole steps of the network
     epochs = max(5, min(1000, int(affordable)))
     why_epochs = f'as many as fit into {minutes:.3g} minutes at {seconds:.3f} s a step here: longer runs learn more'
     if epochs == 1000:
@@ -131,9 +141,10 @@ def choose(facts: Facts, minutes: float | None = None, device: str | None = None
             if narrow
             else 'selective kernels, blurred, as in VIPF Table 1 (not measured by us on a GPU)',
         ),
+        Choice(('--img-size', str(size), '--crop-pct', '1.0'), why_size),
         Choice(
-            ('--img-size', str(size), '--crop-pct', '1.0'),
-            f'images have a shorter side of {facts.side} pixels (median), at most {largest} on this device',
+            ('--cache', 'ram', *(('--cache-shrink',) if facts.side >= 4 * size else ())),
+            'each image is decoded once' + (' and kept at the size that crops need' if facts.side >= 4 * size else ''),
         ),
         Choice(
             ('--batch-size', str(batch), '--lr', f'{0.05 * batch / 32:.3g}'),
