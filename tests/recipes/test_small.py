@@ -41,6 +41,13 @@ def test_images_are_smaller_where_epochs_would_be_few(monkeypatch, minutes, size
     assert (flags['--img-size'], int(flags['--epochs'])) == (size, epochs)
 
 
+def test_only_long_runs_have_randaugment(monkeypatch):
+    monkeypatch.setattr(small, 'step_seconds', lambda *_: 0.1)
+    for minutes, augmented in ((1, False), (5, True)):
+        flags = flags_of(Facts(128, 8, 16, 64, True), minutes=minutes)
+        assert ('--aa' in flags) == augmented == (int(flags['--epochs']) >= 100)
+
+
 def test_large_photos_are_kept_small(monkeypatch):
     monkeypatch.setattr(small, 'step_seconds', lambda *_: 0.01)
     assert '--cache-shrink' not in flags_of(Facts(64, 2, 32, 375, False), minutes=1)
