@@ -25,7 +25,7 @@ _NARROW = {
     'block_args': {'sk_kwargs': {'rd_ratio': 0.125, 'rd_divisor': 8, 'split_input': False}},
 }
 _SAMPLE = 64  # images that are opened
-_AUGMENTED_EPOCHS = 100  # RandAugment gained 0.6 to 3 points in runs of 100 to 141 epochs, and lost 3 in one of 80
+_AUGMENTED_EPOCHS = 100  # RandAugment gained 0.6 to 3.3 points in runs of 100 to 141 epochs, and lost 3 in one of 80
 _WHY_AUGMENTED = 'two light changes of shape or color in each image, at random: they pay in runs of this length'
 _FEWEST_EPOCHS = 60  # on few images shorter runs lose more than smaller images do
 

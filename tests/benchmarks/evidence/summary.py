@@ -12,6 +12,7 @@ from scipy import stats
 
 from timm_vipriors.files import atomic_write
 
+from . import small_race
 from .plan import BASES, QUESTIONS
 from .run import FOLDER, read
 from .settings import NAMES, Settings
@@ -32,7 +33,7 @@ same row moves it about as much again.
 def main() -> None:
     with atomic_write(HERE / 'RESULTS.md') as path:
         step_time = (HERE / 'notes' / 'step-time.md').read_text()
-        path.write_text(HEAD + ''.join(section(question) for question in QUESTIONS) + step_time)
+        path.write_text(HEAD + ''.join(section(question) for question in QUESTIONS) + small_race.section() + step_time)
 
 
 def section(question: str) -> str:

@@ -4,6 +4,7 @@ import csv
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import nn
 
 from timm_vipriors.layers import DualBranch
 
-from . import images, networks, plan, run, summary, training
+from . import images, networks, plan, run, small_race, summary, training
 from .routing import ROUTINGS, VariantBranch
 from .settings import NAMES, RESULTS, Settings
 
@@ -202,6 +203,26 @@ def test_intervals():
     ]
     lines = summary.table(rows, dict(zero_init=0))
     assert lines[2:] == ['| 0 | 3 | 51.0 | 1.000 | 2.000 |  |', '| 1 | 3 | 56.0 | 1.000 | 2.000 | +5.0 ± 0.0 (n 3) |']
+
+
+def test_a_race_trains_what_small_sh_chooses(tmp_path, monkeypatch):
+    commands = {}
+
+    def train(data, flags, output, name):
+        commands[name] = flags
+        return 50.0
+
+    monkeypatch.setattr(small_race, 'train', train)
+    monkeypatch.setattr(small_race, 'RESULTS', tmp_path / 'race.csv')
+    monkeypatch.setattr(sys, 'argv', ['small_race', '--images', str(tmp_path), 'digits-0'])
+    small_race.main()
+    assert len(commands) == len(small_race.finished()) == 7
+    small, fast = (dict(pairwise(flags)) for flags in list(commands.values())[:2])
+    assert (small['--epochs'], small['--aa'], small['--criterion']) == ('500', 'rand-m5-mstd0.5', 'pcl+center')
+    assert (fast['--epochs'], fast['--aa']) == ('75', '')
+    commands.clear()
+    small_race.main()
+    assert not commands  # resumed: all are there
 
 
 @pytest.mark.slow
