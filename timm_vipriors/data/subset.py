@@ -246,12 +246,12 @@ def _build(source: ImageSource, final: str, rows: Sequence[Row], manifest: bytes
             os.makedirs(folder, exist_ok=True)
         pictures = source.read([image for image, _ in missing]) if source.read else None
         for image, entry in progress(missing, len(missing), 'copying' if copy or pictures else 'linking'):
-            try:
-                if not pictures and not copy:
+            if not pictures and not copy:
+                try:
                     os.symlink(image, entry)
-                    continue
-            except PermissionError as e:
-                raise UserError(f'{printable(entry)}: this file system has no symbolic links, use --copy') from e
+                except PermissionError as e:
+                    raise UserError(f'{printable(entry)}: this file system has no symbolic links, use --copy') from e
+                continue
             next(pictures).save(temporary, 'PNG') if pictures else shutil.copy2(image, temporary)
             os.replace(temporary, entry)
         os.rename(partial, final)
@@ -264,7 +264,7 @@ def _missing(
     """The images that a subset, or the beginning of one, lacks, with their places; a UserError for anything else."""
     path = os.path.join(folder, MANIFEST)
     written = Path(path).read_bytes()
-    if written != manifest[: None if whole else len(written)]:
+    if not (written == manifest if whole else manifest.startswith(written)):
         raise UserError(
             f'{printable(path)} is that of another subset (other numbers, seed, list or images): name another folder, '
             f'or remove {printable(folder)} first'

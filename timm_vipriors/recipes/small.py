@@ -26,7 +26,6 @@ _NARROW = {
 }
 _SAMPLE = 64  # images that are opened
 _AUGMENTED_EPOCHS = 100  # RandAugment gained 0.6 to 3.3 points in runs of 100 to 141 epochs, and lost 3 in one of 80
-_WHY_AUGMENTED = 'two light changes of shape or color in each image, at random: they pay in runs of this length'
 _FEWEST_EPOCHS = 60  # on few images shorter runs lose more than smaller images do
 
 
@@ -134,6 +133,11 @@ def choose(facts: Facts, minutes: float | None = None, device: str | None = None
         why_epochs = 'no more than 1,000, though there is time for more'
     elif affordable < 5:
         why_epochs = f'the least that makes sense; takes longer than {minutes:.3g} minutes here'
+    shrunk = facts.side >= 4 * size
+    augmented = Choice(
+        ('--aa', 'rand-m5-mstd0.5'),
+        'two light changes of shape or color in each image, at random: they pay in runs of this length',
+    )
     model = f'--model {_MODEL} --model-kwargs '.split() + [_argument(*item) for item in _NARROW.items()]
     return [
         Choice(
@@ -145,8 +149,8 @@ def choose(facts: Facts, minutes: float | None = None, device: str | None = None
         ),
         Choice(('--img-size', str(size), '--crop-pct', '1.0'), why_size),
         Choice(
-            ('--cache', 'ram', *(('--cache-shrink',) if facts.side >= 4 * size else ())),
-            'each image is decoded once' + (' and kept at the size that crops need' if facts.side >= 4 * size else ''),
+            ('--cache', 'ram', *(['--cache-shrink'] if shrunk else [])),
+            'each image is decoded once' + (' and kept at the size that crops need' if shrunk else ''),
         ),
         Choice(
             ('--batch-size', str(batch), '--lr', f'{0.05 * batch / 32:.3g}'),
@@ -172,7 +176,7 @@ def choose(facts: Facts, minutes: float | None = None, device: str | None = None
         )
         if facts.gray
         else Choice(('--hflip', '0.5', '--scale', '0.35', '1'), 'photographs may be mirrored (--hflip 0 does not)'),
-        *([] if epochs < _AUGMENTED_EPOCHS else [Choice(('--aa', 'rand-m5-mstd0.5'), _WHY_AUGMENTED)]),
+        *([augmented] if epochs >= _AUGMENTED_EPOCHS else []),
         Choice(
             ('--device', device, '--channels-last', *(('--amp', '--amp-dtype', 'bfloat16') if on_gpu else ())),
             'the fastest layout' + (' and precision' if on_gpu else ''),

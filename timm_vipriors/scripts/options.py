@@ -9,11 +9,11 @@ from ..help_formatter import HelpFormatter, make_epilog
 DEFAULT_PROB = 0.5  # of LSB swap
 # what `Plugin` and the checks ask for where a script has no such flag: ours in validation, and those of timm's scripts
 # that the bundled ones or other versions of timm do not have
-ABSENT: dict[str, Any] = {
-    **dict(epochs=1, resume='', initial_checkpoint='', checkpoint='', cache='off', cache_shrink=False),
-    **dict(nonfinite='stop', check_images=False, class_weights=None, pretrained_path=None, real_labels=''),
-    **dict(jsd_loss=False, bce_loss=False, kd_model_name=None, naflex_loader=False, train_img_sizes=None),
-}
+ABSENT: dict[str, Any] = dict(
+    epochs=1, resume='', initial_checkpoint='', checkpoint='', cache='off', cache_shrink=False, nonfinite='stop',
+    check_images=False, class_weights=None, pretrained_path=None, real_labels='', jsd_loss=False, bce_loss=False,
+    kd_model_name=None, naflex_loader=False, train_img_sizes=None,
+)  # fmt: skip
 SCRIPTS_HINT = (
     "If timm's own script has it, get timm's scripts and point TIMM_SCRIPTS at them: "
     'git clone https://github.com/huggingface/pytorch-image-models && '

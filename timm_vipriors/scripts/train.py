@@ -155,9 +155,8 @@ def main() -> None:
                     scheduler.step(epoch + 1, metric=None)
                 continue  # as timm does: no evaluation, no checkpoint
             eval_metrics, figures = None, []
-            for ema in (False, True) if loader_eval is not None else ():
-                if ema and not task.has_ema():
-                    break
+            weights = [] if loader_eval is None else [False, True] if task.has_ema() else [False]
+            for ema in weights:
                 if ema and args.distributed and args.dist_bn:
                     utils.distribute_bn(task.get_trainable_module(ema=True), args.world_size, args.dist_bn == 'reduce')
                 eval_metrics = validate(task.get_eval_model(ema=ema), loader_eval, args, device, autocast)
