@@ -132,6 +132,22 @@ def test_gradcheck(size):
     assert torch.autograd.gradgradcheck(run, inputs)
 
 
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('size', [2, 4])
+def test_the_sum_has_the_wider_type_and_leaves_its_input_alone(size, training):
+    branch = DualBranch(nn.Conv2d(2, 2, 1).bfloat16(), nn.Conv2d(2, 2, 1).bfloat16()).train(training)
+    branch.unit1.register_forward_pre_hook(lambda module, args: args[0].bfloat16())
+    branch.unit2.register_forward_pre_hook(lambda module, args: args[0].bfloat16())
+    x = torch.randn(size, 2, 3, 3)
+    before = x.clone()
+    output = branch(x)
+    assert output.dtype == torch.float32
+    assert torch.equal(x, before)
+    alike = DualBranch(nn.Identity(), nn.Identity()).train(training)
+    assert torch.equal(alike(x), 2 * x)
+    assert torch.equal(x, before)
+
+
 class Unit(nn.Module):
     """A unit with a BatchNorm, and what that sees of samples that are numbered by their values."""
 

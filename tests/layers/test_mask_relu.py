@@ -34,13 +34,17 @@ def test_gradcheck():
     assert torch.autograd.gradgradcheck(MaskReLU(), (x,))
 
 
-def test_layout_is_kept_and_inference_works_in_place():
+def test_layout_is_kept_and_it_works_in_place():
     x = torch.randn(2, 8, 4, 4).contiguous(memory_format=torch.channels_last)
     assert MaskReLU()(x.requires_grad_()).is_contiguous(memory_format=torch.channels_last)
     x = torch.randn(5)
     assert MaskReLU(inplace=True).eval()(x) is x
     with torch.no_grad():
         assert MaskReLU(inplace=True)(x) is x
+    x = torch.randn(5, requires_grad=True) * 1
+    place = x.data_ptr()
+    assert MaskReLU(inplace=True)(x).data_ptr() == place
+    assert (x >= 0).all()
 
 
 @pytest.mark.filterwarnings('ignore:.*torch.jit.*:FutureWarning', 'ignore:.*torch.jit.*:DeprecationWarning')

@@ -16,34 +16,60 @@ from torch import nn
 from .fused_unit import FusedUnit, fold_shortcut
 
 
-def _take(x: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
-    """`x[order]`, copied sample by sample in either memory format."""
+def _take(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """`x[index]`, copied sample by sample in either memory format."""
     if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
-        return x.permute(0, 2, 3, 1).index_select(0, order).permute(0, 3, 1, 2)
-    return x.index_select(0, order)
+        return x.permute(0, 2, 3, 1).index_select(0, index).permute(0, 3, 1, 2)
+    return x.index_select(0, index)
 
 
-class _Reorder(torch.autograd.Function):
-    """`x[order]` for a permutation: the gradient is another reordering, while that of indexing would accumulate."""
+class _Split(torch.autograd.Function):
+    """`x[first], x[second]` of two halves: the gradient is their join, while that of indexing would accumulate."""
 
     @staticmethod
-    def forward(x: torch.Tensor, order: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
-        return _take(x, order)
+    def forward(x: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return _take(x, first), _take(x, second)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
         ctx.save_for_backward(*inputs[1:])
 
     @staticmethod
+    def backward(ctx, grad1, grad2):
+        return _Join.apply(grad1, grad2, *ctx.saved_tensors), None, None
+
+
+class _Join(torch.autograd.Function):
+    """The batch of which `y1` and `y2` are the halves that `_Split` gives."""
+
+    @staticmethod
+    def forward(y1: torch.Tensor, y2: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        channels_last = y1.ndim == 4 and y1.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        y = torch.empty(len(y1) + len(y2), *y1.shape[1:], dtype=y1.dtype, device=y1.device, memory_format=layout)
+        rows, y1, y2 = (t.permute(0, 2, 3, 1) if channels_last else t for t in (y, y1, y2))
+        rows.index_copy_(0, first, y1).index_copy_(0, second, y2)
+        return y
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.save_for_backward(*inputs[2:])
+
+    @staticmethod
     def backward(ctx, grad):
-        order, inverse = ctx.saved_tensors
-        return _Reorder.apply(grad, inverse, order), None, None
+        return *_Split.apply(grad, *ctx.saved_tensors), None, None
 
 
-def _reorder(x: torch.Tensor, order: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
+def _split(x: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     if torch.jit.is_scripting():  # TorchScript knows no autograd functions
-        return _take(x, order)
-    return _Reorder.apply(x, order, inverse)
+        return _take(x, first), _take(x, second)
+    return _Split.apply(x, first, second)
+
+
+def _join(y1: torch.Tensor, y2: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    if torch.jit.is_scripting():
+        return _take(torch.cat([y1, y2]), torch.cat([first, second]).argsort())
+    return _Join.apply(y1, y2, first, second)
 
 
 @register_notrace_module  # the routing depends on the batch size, which symbolic tracing does not know
@@ -98,7 +124,10 @@ class DualBranch(nn.Module):
             residual = self._forward_masked(x)
         else:
             residual = self._forward_routed(x, splits)
-        return self.shortcut(x) + self.drop_path(residual)
+        residual, shortcut = self.drop_path(residual), self.shortcut(x)
+        if residual.dtype != shortcut.dtype:  # the sum has the wider one
+            return residual + shortcut
+        return residual.add_(shortcut)
 
     def _num_splits(self) -> int:
         """The number of consecutive parts of a batch that timm's `SplitBatchNorm2d` normalises separately."""
@@ -114,17 +143,15 @@ class DualBranch(nn.Module):
         if splits > 1:
             order = order + torch.arange(0, batch_size, batch_size // splits, device=x.device).unsqueeze(1)
             order = order.view(splits, 2, -1).transpose(0, 1)  # the halves of all splits for a unit
-        order = order.flatten()
-        inverse = order.argsort()
-        x = _reorder(x, order, inverse)
-        if batch_size % 2:  # the one in the middle goes through both units
-            y1, y2 = self._units(x[: half + 1], x[half:])
+        first, second = order.flatten().tensor_split([half])
+        x1, x2 = _split(x, first, second)
+        if batch_size % 2:  # the first of `second` goes through both units
+            y1, y2 = self._units(torch.cat([x1, x2[:1]]), x2)
             odd = torch.where(torch.rand(1, device=x.device) < 0.5, y1[half:], y2[:1])
-            y = torch.cat([y1[:half], odd, y2[1:]])
+            y1, y2 = y1[:half], torch.cat([odd, y2[1:]])
         else:
-            x1, x2 = x.chunk(2)  # unlike slices its backward pass makes no full-size zeros
-            y = torch.cat(self._units(x1, x2))
-        return _reorder(y, inverse, order)
+            y1, y2 = self._units(x1, x2)
+        return _join(y1, y2, first, second)
 
     def _forward_masked(self, x: torch.Tensor) -> torch.Tensor:
         """Both units compute the whole batch, a balanced λ selects for each sample."""

@@ -7,20 +7,23 @@ from torch import nn
 
 class _MaskReLU(torch.autograd.Function):
     @staticmethod
-    def forward(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        y = x.relu()
+    def forward(x: torch.Tensor, inplace: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        y = x.relu_() if inplace else x.relu()
         return y, y > 0
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
-        positive = output[1]
+        x, inplace = inputs
+        _, positive = output
+        if inplace:
+            ctx.mark_dirty(x)
         ctx.mark_non_differentiable(positive)
         ctx.save_for_backward(positive)
 
     @staticmethod
     def backward(ctx, grad, _):
         (positive,) = ctx.saved_tensors
-        return torch.ops.aten.threshold_backward(grad, positive.to(grad.dtype), 0)
+        return torch.ops.aten.threshold_backward(grad, positive.to(grad.dtype), 0), None
 
 
 @register_notrace_module  # torch's ReLU is a leaf of symbolic traces too
@@ -38,5 +41,6 @@ class MaskReLU(nn.ReLU):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not torch.jit.is_scripting() and self.training and torch.is_grad_enabled():
-            return _MaskReLU.apply(x)[0]
+            inplace = self.inplace and not torch.compiler.is_compiling()  # which writes in place where it can
+            return _MaskReLU.apply(x, inplace)[0]
         return nn.functional.relu(x, inplace=self.inplace)
