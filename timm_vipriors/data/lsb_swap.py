@@ -65,7 +65,7 @@ def lsb_swap(image: Pixels, donor: Pixels, k: int = 2, corner: tuple[int, int] =
         raise TypeError(f'expected a donor of the same type as the image, {_name(image)}, got {_name(donor)}')
     pixels, donor_pixels = _read(image), _read(donor)
     if isinstance(image, Image.Image) and image.mode[0] == donor.mode[0]:
-        donor_pixels = donor_pixels.astype(pixels.dtype)  # L and LA
+        donor_pixels = donor_pixels.astype(pixels.dtype, copy=False)  # L and LA
     if _group(pixels) != _group(donor_pixels):
         raise ValueError(f'expected a donor that fits {_describe(image)}, got {_describe(donor)}: convert one of them')
     if 0 in donor_pixels.shape and 0 not in pixels.shape:
@@ -229,7 +229,8 @@ def _swapped(image: Pixels, pixels: Array, donor: Array, k: int, corner: tuple[i
     swapped &= mask
     swapped ^= pixels
     if isinstance(image, Image.Image):
-        result = Image.frombytes(image.mode, image.size, swapped, 'raw', layout)
+        result = Image.new(image.mode, image.size, None)  # not filled first, as `Image.frombytes` does
+        result.frombytes(swapped, 'raw', layout)
         result.info = dict(image.info)
         if 'transparency' in image.info and image.mode in ('L', 'RGB'):  # a colour that means transparent
             # the pixels that have it, and those that would get it, stay as they are
